@@ -1,0 +1,67 @@
+#!/usr/bin/env bash
+# Installs rlpt and everything it needs, from the lock files: `make setup`.
+#
+#   PYTHON=python3.12   the interpreter to use      (default: python3.12, python3.11 or python3, the first that fits)
+#   VENV=.venv          where to install            ("none": into PYTHON's own environment, for containers)
+#   TORCH=cpu|cuda      which build of PyTorch      (default: cuda beside an NVIDIA GPU, else cpu if the index has it)
+set -euo pipefail
+cd "$(dirname "$0")/.."
+
+fail() { echo "setup: $*" >&2; exit 1; }
+
+find_python() {
+  for candidate in ${PYTHON:-python3.11 python3.12 python3}; do
+    if "$candidate" -c 'import sys, venv, ensurepip; sys.exit(sys.version_info[:2] not in ((3, 11), (3, 12)))' \
+      2>/dev/null; then
+      echo "$candidate"
+      return
+    fi
+  done
+  fail "needs Python 3.11 or 3.12 with venv: apt-get install python3 python3-venv, or make setup PYTHON=/path/to/python3.11"
+}
+
+# OpenGL through EGL, with Mesa's software renderer where there is no GPU. All three libraries are loaded by name.
+have_opengl() {
+  local known
+  known=$(PATH=$PATH:/sbin:/usr/sbin ldconfig -p)
+  [[ $known == *libEGL.so.1* && $known == *libOpenGL.so.0* ]] || return 1
+  [[ -e /dev/nvidia0 ]] || compgen -G '/usr/lib/*/dri/swrast_dri.so' >/dev/null || [[ $known == *libgallium* ]]
+}
+
+install_opengl() {
+  have_opengl && return
+  local packages="libegl1 libopengl0 libgl1-mesa-dri" as_root=""
+  [[ $(id -u) -eq 0 ]] || as_root="sudo -n"
+  if command -v apt-get >/dev/null && { [[ -z $as_root ]] || sudo -n true 2>/dev/null; }; then
+    echo "setup: installing $packages"
+    $as_root apt-get update -q >/dev/null
+    # shellcheck disable=SC2086  # a list of words
+    DEBIAN_FRONTEND=noninteractive $as_root apt-get install -y -q --no-install-recommends $packages >/dev/null
+  else
+    fail "rendering needs OpenGL libraries. Run this once, then again make setup:
+  sudo apt-get install $packages"
+  fi
+}
+
+install_torch() {
+  local wanted=${TORCH:-}
+  [[ -n $wanted ]] || { [[ -e /dev/nvidia0 ]] && wanted=cuda || wanted=cpu; }
+  if [[ $wanted == cpu ]] && "${pip[@]}" -r install/torch-cpu.lock 2>/dev/null; then
+    return
+  fi
+  [[ $wanted == cuda ]] || echo "setup: the package index has no CPU build of PyTorch for this Python; taking the standard one (3 GB)"
+  "${pip[@]}" -r install/torch-cuda.lock
+}
+
+install_opengl
+python=$(find_python)
+if [[ ${VENV:=.venv} != none ]]; then
+  [[ -x $VENV/bin/python ]] || "$python" -m venv "$VENV"
+  python=$VENV/bin/python
+fi
+pip=("$python" -m pip install -q --disable-pip-version-check --no-deps --require-hashes)
+install_torch
+"${pip[@]}" -r install/requirements.lock
+# The lock files hold setuptools, which builds the package itself without asking the index for anything.
+"$python" -m pip install -q --disable-pip-version-check --no-deps --no-build-isolation -e .
+"$python" -m rlpt doctor

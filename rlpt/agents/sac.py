@@ -1,0 +1,205 @@
+"""Soft Actor-Critic on pixels, as the paper's experiments ran it (paper section 3.4; docs/fidelity.md)."""
+
+import copy
+import math
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import torch
+from torch import Tensor
+from torch.nn import functional as F
+
+from rlpt.data.crops import center_crop
+from rlpt.files import write_safetensors
+from rlpt.models.actor_critic import Actor, Critic
+from rlpt.models.encoder import load_encoder
+from rlpt.models.initialisation import orthogonal_init
+from rlpt.settings import Settings
+from rlpt.streams import integer_seed, torch_stream
+
+Noise = Callable[[tuple[int, ...]], Tensor]
+
+
+@dataclass(frozen=True)
+class Batch:
+    """Transitions from the replay buffer, cropped, on the agent's device."""
+
+    observations: Tensor
+    "uint8 [batch, 3 · frame_stack, crop, crop]"
+    actions: Tensor
+    "float32 [batch, actions], in [-1, 1]"
+    rewards: Tensor
+    "float32 [batch, 1]"
+    discounts: Tensor
+    "float32 [batch, 1]: the environment's own; 0 only where a task, not the clock, ended the episode"
+    next_observations: Tensor
+    "like observations"
+
+
+class SAC:
+    """The agent: networks, optimisers, and one update rule."""
+
+    def __init__(
+        self,
+        settings: Settings,
+        actions: int,
+        seed: int,
+        device: torch.device,
+        encoder_path: Path | None = None,
+    ) -> None:
+        """Builds the networks; loads the encoder at `encoder_path` into actor, critic and target if it is given.
+
+        Raises:
+            UsageError: if the encoder's file is not readable or of another architecture.
+        """
+        self.settings = settings.agent
+        self.device = device
+        self._crop = settings.encoder.crop
+        with torch.random.fork_rng(devices=[]):
+            torch.manual_seed(integer_seed(seed, "initialisation"))
+            self.critic = Critic(settings.encoder, settings.environment.frame_stack, actions, self.settings)
+            self.actor = Actor(self.critic.encoder, settings.encoder, actions, self.settings)
+            orthogonal = {"published": encoder_path is None, "orthogonal": True, "default": False}
+            if orthogonal[self.settings.head_init]:
+                self.critic.apply(orthogonal_init)
+                self.actor.apply(orthogonal_init)
+        if encoder_path is not None:
+            load_encoder(encoder_path, self.critic.encoder, self.critic.statistics)
+            self.actor.statistics.copy_from(self.critic.statistics)
+        self.critic.to(device, memory_format=torch.channels_last)  # type: ignore[call-overload]
+        self.actor.to(device)
+        self.target = copy.deepcopy(self.critic).requires_grad_(False)
+        self.log_alpha = torch.tensor(
+            math.log(self.settings.initial_alpha), dtype=torch.float64, device=device, requires_grad=True
+        )
+        self.target_entropy = -float(actions)
+        self.noise: Noise = self._gaussian_noise(seed)
+        self._make_optimisers()
+
+    def _gaussian_noise(self, seed: int) -> Noise:
+        generator = torch_stream(seed, "policy noise", self.device)
+        return lambda shape: torch.randn(shape, generator=generator, device=self.device)
+
+    def _make_optimisers(self) -> None:
+        agent = self.settings
+        self.actor_optimiser = torch.optim.Adam(
+            self.actor.parameters(), lr=agent.actor_learning_rate, betas=agent.betas
+        )
+        self.critic_optimiser = torch.optim.Adam(
+            self.critic.parameters(), lr=agent.critic_learning_rate, betas=agent.betas
+        )
+        self.alpha_optimiser = torch.optim.Adam([self.log_alpha], lr=agent.alpha_learning_rate, betas=agent.alpha_betas)
+
+    @property
+    def alpha(self) -> Tensor:
+        """The entropy's weight."""
+        return self.log_alpha.exp()
+
+    def act(self, observation: np.ndarray) -> np.ndarray:
+        """Returns the mean action, float32 [actions], for one uint8 observation of any size ≥ the crop."""
+        mean, _ = self._distribution(observation)
+        return torch.tanh(mean).squeeze(0).cpu().numpy()
+
+    def explore(self, observation: np.ndarray) -> np.ndarray:
+        """Returns a sampled action, float32 [actions], for one uint8 observation."""
+        mean, log_std = self._distribution(observation)
+        action = torch.tanh(mean + log_std.exp() * self.noise(tuple(mean.shape)))
+        return action.squeeze(0).cpu().numpy()
+
+    @torch.no_grad()
+    def _distribution(self, observation: np.ndarray) -> tuple[Tensor, Tensor]:
+        images = torch.from_numpy(center_crop(observation[None], self._crop)).to(self.device)
+        feature_map = self.critic.encoder.evaluate(_scaled(images), self.actor.statistics)
+        return self.actor.distribution(feature_map)
+
+    def update(self, batch: Batch, step: int) -> dict[str, float]:
+        """Takes one gradient step on `batch`.
+
+        Args:
+            batch: transitions.
+            step: the agent step; actor, alpha and target are updated only when it is a multiple of
+                `actor_update_every` and `target_update_every`.
+
+        Returns:
+            Losses and what explains them, by name.
+        """
+        observations = _scaled(batch.observations)
+        metrics = self._update_critic(batch, observations)
+        if step % self.settings.actor_update_every == 0:
+            metrics |= self._update_actor_and_alpha(observations)
+        if step % self.settings.target_update_every == 0:
+            self._update_target()
+        return metrics
+
+    def _update_critic(self, batch: Batch, observations: Tensor) -> dict[str, float]:
+        next_observations = _scaled(batch.next_observations)
+        with torch.no_grad():
+            feature_map, seen = self.critic.encoder(next_observations)
+            self.actor.statistics.update(seen)
+            noise = self.noise(tuple(batch.actions.shape))
+            next_actions, log_probability, _ = self.actor.sample(feature_map, noise)
+            feature_map, seen = self.target.encoder(next_observations)
+            self.target.statistics.update(seen)
+            next_value = torch.min(*self.target.q_values(feature_map, next_actions)) - self.alpha * log_probability
+            target = batch.rewards + batch.discounts * self.settings.discount * next_value
+
+        feature_map, seen = self.critic.encoder(observations)
+        self.critic.statistics.update(seen)
+        q1, q2 = self.critic.q_values(feature_map, batch.actions)
+        loss = F.mse_loss(q1, target) + F.mse_loss(q2, target)
+        self.critic_optimiser.zero_grad(set_to_none=True)
+        loss.backward()
+        self.critic_optimiser.step()
+        return {"batch_reward": batch.rewards.mean().item(), "critic_loss": loss.item()}
+
+    def _update_actor_and_alpha(self, observations: Tensor) -> dict[str, float]:
+        # The actor's loss stops at the feature map, which both networks share: one pass without gradient serves both.
+        with torch.no_grad():
+            feature_map, seen = self.critic.encoder(observations)
+        self.actor.statistics.update(seen)
+        self.critic.statistics.update(seen)
+        noise = self.noise((len(observations), int(-self.target_entropy)))
+        actions, log_probability, log_std = self.actor.sample(feature_map, noise)
+        q_value = torch.min(*self.critic.q_values(feature_map, actions))
+        actor_loss = (self.alpha.detach() * log_probability - q_value).mean()
+        self.actor_optimiser.zero_grad(set_to_none=True)
+        actor_loss.backward()
+        self.actor_optimiser.step()
+
+        alpha = self.alpha
+        alpha_loss = (alpha * (-log_probability - self.target_entropy).detach()).mean()
+        self.alpha_optimiser.zero_grad(set_to_none=True)
+        alpha_loss.backward()
+        self.alpha_optimiser.step()
+        entropy = 0.5 * log_std.shape[1] * (1 + math.log(2 * math.pi)) + log_std.sum(-1)
+        return {
+            "actor_loss": actor_loss.item(),
+            "alpha_loss": alpha_loss.item(),
+            "alpha": alpha.item(),
+            "entropy": entropy.mean().item(),
+        }
+
+    @torch.no_grad()
+    def _update_target(self) -> None:
+        """Moves the target's parameters; its running statistics move only by what it sees."""
+        tau, encoder_tau = self.settings.tau, self.settings.encoder_tau
+        for part, rate in (("encoder", encoder_tau), ("projection", encoder_tau), ("q1", tau), ("q2", tau)):
+            _move(getattr(self.target, part).parameters(), getattr(self.critic, part).parameters(), rate)
+
+    def save(self, path: Path) -> None:
+        """Writes actor, critic, target and alpha as safetensors."""
+        tensors = {"log_alpha": self.log_alpha}
+        for name, network in (("actor", self.actor), ("critic", self.critic), ("target", self.target)):
+            tensors |= {f"{name}.{key}": tensor for key, tensor in network.state_dict().items()}
+        write_safetensors(path, tensors, {})
+
+
+def _scaled(images: Tensor) -> Tensor:
+    """Returns uint8 images as float32 in 0…1."""
+    return images.to(torch.float32) / 255
+
+
+def _move(targets: Iterable[Tensor], sources: Iterable[Tensor], rate: float) -> None:
+    torch._foreach_lerp_(list(targets), list(sources), rate)

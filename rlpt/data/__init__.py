@@ -1,0 +1,1 @@
+"""Frames, stored once: transition datasets and the replay buffer."""

@@ -1,0 +1,125 @@
+"""A dm_control suite task seen through a camera: frame stack, action repeat, actions scaled to [-1, 1]."""
+
+from collections import deque
+from fractions import Fraction
+from typing import Any
+
+import dm_env
+import numpy as np
+from dm_env import specs
+
+from rlpt.envs.rendering import NO_OPENGL_REMEDY, Renderer
+from rlpt.envs.tasks import split_name
+from rlpt.errors import UsageError
+from rlpt.settings import EnvironmentSettings
+
+# Tasks without a time limit of their own (lqr) get the suite's usual one.
+_DEFAULT_TIME_LIMIT = 1000
+
+
+class PixelEnvironment(dm_env.Environment):  # type: ignore[misc]
+    """A suite task whose observation is the stack of its last frames.
+
+    Observations are uint8 [3 · frame_stack, size, size], the oldest frame's RGB channels first; the stack at the start
+    of an episode repeats its first frame. Actions are float in [-1, 1]. One step repeats the action `action_repeat`
+    times and sums the reward. A time limit ends the episode with discount 1, so that the value of its last step is
+    bootstrapped.
+    """
+
+    def __init__(self, name: str, settings: EnvironmentSettings, seed: int = 0) -> None:
+        """Loads task `name` ("walker-walk").
+
+        Raises:
+            UsageError: if there is no such task or camera, or OpenGL does not start.
+        """
+        domain, task = split_name(name)
+        try:
+            from dm_control import suite
+        except (ImportError, AttributeError) as error:
+            raise UsageError(f"dm_control cannot load OpenGL ({error}): {NO_OPENGL_REMEDY}") from error
+
+        self._random = np.random.RandomState(seed)
+        self._task: Any = suite.load(domain, task, task_kwargs={"random": self._random})
+        self._settings = settings
+        self._renderer = Renderer(self._task.physics, settings)
+        spec = self._task.action_spec()
+        self._low, self._high = spec.minimum, spec.maximum
+        self._scaled = not (np.all(self._low == -1) and np.all(self._high == 1))
+        self._frames: deque[np.ndarray] = deque(maxlen=settings.frame_stack)
+        self._steps = 0
+        self._reset_next_step = True
+
+    def seed(self, seed: int) -> None:
+        """Restarts the task's random numbers, which decide the next episodes' initial states."""
+        self._random.seed(seed)
+
+    @property
+    def frame(self) -> np.ndarray:
+        """The newest frame, uint8 [size, size, 3]."""
+        return self._frames[-1]
+
+    @property
+    def physics(self) -> Any:
+        """dm_control's `Physics` of the task."""
+        return self._task.physics
+
+    @property
+    def agent_steps_per_second(self) -> Fraction:
+        """How many agent steps make a second of simulated time."""
+        seconds = Fraction(self._task.control_timestep()).limit_denominator(10_000)
+        return 1 / (seconds * self._settings.action_repeat)
+
+    def renderer_name(self) -> str:
+        """Returns OpenGL's name of the rendering device."""
+        return self._renderer.renderer_name()
+
+    def reset(self) -> dm_env.TimeStep:
+        """Starts an episode."""
+        self._task.reset()
+        frame = self._renderer.frame()
+        self._frames.extend([frame] * self._settings.frame_stack)
+        self._steps = 0
+        self._reset_next_step = False
+        return dm_env.restart(self._observation())
+
+    def step(self, action: np.ndarray) -> dm_env.TimeStep:
+        """Repeats `action` (float [actions], in [-1, 1]) and returns the reward's sum; resets after a last step."""
+        if self._reset_next_step:
+            return self.reset()
+        if self._scaled:
+            action = self._low + (np.asarray(action, np.float64) + 1) / 2 * (self._high - self._low)
+        reward, discount, last = 0.0, 1.0, False
+        for _ in range(self._settings.action_repeat):
+            time_step = self._task.step(action)
+            self._steps += 1
+            reward += time_step.reward or 0.0
+            discount *= time_step.discount
+            last = time_step.last() or self._steps >= _DEFAULT_TIME_LIMIT
+            if last:
+                break
+        self._frames.append(self._renderer.frame())
+        self._reset_next_step = last
+        step_type = dm_env.StepType.LAST if last else dm_env.StepType.MID
+        return dm_env.TimeStep(step_type, reward, discount, self._observation())
+
+    def _observation(self) -> np.ndarray:
+        stack = np.stack(self._frames).transpose(0, 3, 1, 2)
+        return stack.reshape(-1, self._settings.size, self._settings.size)
+
+    def observation_spec(self) -> specs.BoundedArray:
+        """The frame stack: uint8 [3 · frame_stack, size, size]."""
+        size = self._settings.size
+        return specs.BoundedArray((3 * self._settings.frame_stack, size, size), np.uint8, 0, 255, name="pixels")
+
+    def action_spec(self) -> specs.BoundedArray:
+        """The scaled action: float32 [actions] in [-1, 1]."""
+        return specs.BoundedArray(self._low.shape, np.float32, -1.0, 1.0, name="action")
+
+    def close(self) -> None:
+        """Frees the simulator and its rendering context."""
+        self._task.physics.free()
+
+
+def action_size(environment: PixelEnvironment) -> int:
+    """Returns the number of action dimensions, |A|."""
+    return int(environment.action_spec().shape[0])

@@ -1,0 +1,266 @@
+"""Manifests: TOML files that read like the paper, turned into validated settings.
+
+A value comes from the paper's defaults (rlpt/settings.py), overridden by the manifest's tables, then by the condition's
+own tables, then by the profile (a scale, such as "lite"), and last by `--set key=value`.
+"""
+
+import difflib
+from collections.abc import Iterable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Annotated, Any, Literal, Self, TypeVar, get_args
+
+import tomli
+from pydantic import BaseModel, Field, Strict, ValidationError, model_validator
+
+from rlpt.envs.tasks import split_name
+from rlpt.errors import UsageError
+from rlpt.settings import Positive, Section, Settings
+
+Table = dict[str, Any]
+Name = Annotated[str, Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]*$")]
+
+
+class Condition(Section):
+    """`[conditions.NAME]`: one curve of a figure."""
+
+    label: str
+    pretrain: Literal["none", "ik"] = "none"
+    pretrain_environment: str | None = None
+    "Where the pretraining data comes from; left out: the environment that is trained on."
+    pretrain_steps: Positive | None = None
+    "T for this condition; left out: generate.transitions."
+    environment: Table = {}
+    encoder: Table = {}
+    generate: Table = {}
+    ik: Table = {}
+    agent: Table = {}
+    train: Table = {}
+
+    @model_validator(mode="after")
+    def _pretraining_is_consistent(self) -> Self:
+        if self.pretrain == "none" and (self.pretrain_environment or self.pretrain_steps):
+            raise ValueError('pretrain_environment and pretrain_steps need pretrain = "ik"')
+        return self
+
+
+class PlotSettings(Section):
+    """`[plot]`: how the figure is drawn; changes no run."""
+
+    smoothing: Positive = 15
+    "Length of the moving average over training episodes."
+
+
+class _Document(Section):
+    """The top level of a manifest, profile already merged in."""
+
+    title: str
+    environments: Annotated[tuple[str, ...], Strict(False), Field(min_length=1)]
+    seeds: Annotated[tuple[Annotated[int, Field(ge=0, lt=2**32)], ...], Strict(False), Field(min_length=1)]
+    conditions: Annotated[dict[Name, Condition], Field(min_length=1)]
+    profile: Name = "paper"
+    budget: Positive | None = None
+    plot: PlotSettings = PlotSettings()
+    environment: Table = {}
+    encoder: Table = {}
+    generate: Table = {}
+    ik: Table = {}
+    agent: Table = {}
+    train: Table = {}
+
+
+@dataclass(frozen=True)
+class Experiment:
+    """One condition with its settings resolved."""
+
+    name: str
+    condition: Condition
+    settings: Settings
+
+
+@dataclass(frozen=True)
+class Manifest:
+    """A validated manifest under one profile."""
+
+    path: Path
+    profile: str
+    title: str
+    environments: tuple[str, ...]
+    seeds: tuple[int, ...]
+    experiments: tuple[Experiment, ...]
+    plot: PlotSettings
+
+    @property
+    def name(self) -> str:
+        """The file's name without its ending."""
+        return self.path.stem
+
+
+def load_manifest(path: Path, profile: str | None = None, overrides: tuple[str, ...] = ()) -> Manifest:
+    """Reads and validates the manifest at `path`.
+
+    Args:
+        path: the TOML file.
+        profile: a file of `profiles/` beside the manifest, by name; None: the one that the manifest names, or "paper".
+        overrides: `key=value` pairs, such as "train.steps=500"; values are TOML, or else plain strings.
+
+    Raises:
+        UsageError: one line that names file, key, what was given and what is accepted.
+    """
+    layers = [_Layer(str(path), _read_toml(path))]
+    profile = str(profile or layers[0].table.get("profile", "paper"))
+    profile_path = path.parent / "profiles" / f"{profile}.toml"
+    layers += [_Layer(str(profile_path), _read_profile(profile_path))]
+    layers += [_Layer("--set", _parse_override(text)) for text in overrides]
+    document = _validate(_Document, layers)
+    for environment in document.environments:
+        _check_environment(path, "environments", environment)
+
+    experiments = []
+    for name, condition in document.conditions.items():
+        own = _Layer(f"{path}: conditions.{name}", condition.model_dump(include=set(Settings.model_fields)))
+        ordered = [layers[0], own, *layers[1:]]
+        settings = _validate(Settings, [layer.only(Settings.model_fields) for layer in ordered])
+        experiments.append(_resolve(path, name, condition, settings, document.budget))
+    return Manifest(
+        path,
+        profile,
+        document.title,
+        document.environments,
+        document.seeds,
+        tuple(experiments),
+        document.plot,
+    )
+
+
+def _resolve(path: Path, name: str, condition: Condition, settings: Settings, budget: int | None) -> Experiment:
+    """Applies what a condition says about its pretraining: T, and the steps that are left of a budget."""
+    place = f"conditions.{name}"
+    if condition.pretrain_environment:
+        _check_environment(path, f"{place}.pretrain_environment", condition.pretrain_environment)
+    transitions = condition.pretrain_steps or settings.generate.transitions
+    train = settings.train
+    if budget is not None:
+        spent = transitions if condition.pretrain != "none" else 0
+        if spent + train.random_steps >= budget:
+            raise UsageError(
+                f"{path}: {place}: T = {spent} pretraining steps leave nothing to train on of budget = {budget} "
+                f"(train.random_steps = {train.random_steps}): lower pretrain_steps or raise the budget"
+            )
+        train = train.model_copy(update={"steps": budget - spent})
+    generate = settings.generate.model_copy(update={"transitions": transitions})
+    return Experiment(name, condition, settings.model_copy(update={"generate": generate, "train": train}))
+
+
+def _check_environment(path: Path, key: str, name: str) -> None:
+    try:
+        split_name(name)
+    except UsageError as error:
+        raise UsageError(f"{path}: {key}: {error}") from None
+
+
+def _read_toml(path: Path) -> Table:
+    try:
+        return tomli.loads(path.read_text(encoding="utf-8"))
+    except FileNotFoundError:
+        raise UsageError(f"{path}: no such file") from None
+    except (OSError, UnicodeDecodeError, tomli.TOMLDecodeError, RecursionError) as error:
+        raise UsageError(f"{path}: not readable as TOML: {error or 'nested too deeply'}") from None
+
+
+def _read_profile(path: Path) -> Table:
+    if not path.is_file():
+        known = ", ".join(sorted(file.stem for file in path.parent.glob("*.toml"))) or "none"
+        raise UsageError(f"{path}: no profile {path.stem!r}; there are: {known}")
+    table = _read_toml(path)
+    for key in ("conditions", "title", "profile"):
+        if key in table:
+            raise UsageError(f"{path}: {key}: a profile sets sizes, not {key}; move it to the manifest")
+    return table
+
+
+def _parse_override(text: str) -> Table:
+    key, equals, value = text.partition("=")
+    if not equals or not key.strip():
+        raise UsageError(f"--set {text!r}: expected key=value, such as train.steps=500")
+    for candidate in (value, f"'{value}'"):
+        try:
+            return tomli.loads(f"{key} = {candidate}")
+        except tomli.TOMLDecodeError:
+            continue
+    raise UsageError(f"--set {text!r}: neither the key nor the value can be read as TOML")
+
+
+@dataclass(frozen=True)
+class _Layer:
+    """Values and where they come from, as an error message would name it."""
+
+    origin: str
+    table: Table
+
+    def only(self, keys: Iterable[str]) -> "_Layer":
+        return _Layer(self.origin, {key: self.table[key] for key in keys if key in self.table})
+
+
+def _merge(target: Table, source: Table) -> Table:
+    """Lays `source` over `target`, table by table."""
+    for key, value in source.items():
+        if isinstance(value, dict):
+            below = target.get(key)
+            target[key] = _merge(below if isinstance(below, dict) else {}, value)
+        else:
+            target[key] = value
+    return target
+
+
+def _holds(table: Any, keys: tuple[Any, ...]) -> bool:
+    for key in keys:
+        if not isinstance(table, dict) or key not in table:
+            return False
+        table = table[key]
+    return True
+
+
+Checked = TypeVar("Checked", bound=BaseModel)
+
+
+def _validate(model: type[Checked], layers: list[_Layer]) -> Checked:
+    """Merges the layers, the last one on top, and checks the result against `model`."""
+    merged: Table = {}
+    for layer in layers:
+        _merge(merged, layer.table)
+    try:
+        return model.model_validate(merged)
+    except ValidationError as error:
+        first, *others = error.errors()
+        keys = tuple(first["loc"])
+        named = [layer.origin for layer in layers if layer.table and _holds(layer.table, keys)]
+        if not named:  # a missing key, or a check over a whole table
+            named = [layer.origin for layer in layers if keys and _holds(layer.table, keys[:1])] or [layers[0].origin]
+        place = ": ".join([named[-1], *([".".join(map(str, keys))] if keys else [])])
+        more = f" (and {len(others)} more)" if others else ""
+        raise UsageError(f"{place}: {_explain(model, first)}{more}") from None
+
+
+def _explain(model: type[BaseModel], error: Any) -> str:
+    """Says in one line what is wrong with a value and what would be right."""
+    if error["type"] == "extra_forbidden":
+        accepted = _accepted_keys(model, error["loc"][:-1])
+        nearest = difflib.get_close_matches(str(error["loc"][-1]), accepted, n=1)
+        hint = f"did you mean {nearest[0]!r}? " if nearest else ""
+        return f"unknown key; {hint}accepted: {', '.join(accepted)}"
+    if error["type"] == "missing":
+        return "missing, and it has no default"
+    message = str(error["msg"]).removeprefix("Value error, ")
+    if isinstance(error["input"], dict):
+        return message
+    return f"{message[0].lower()}{message[1:]} (given: {error['input']!r:.80})"
+
+
+def _accepted_keys(model: Any, keys: tuple[Any, ...]) -> list[str]:
+    for key in keys:
+        if isinstance(model, type) and issubclass(model, BaseModel):
+            model = model.model_fields[key].annotation
+        else:  # dict[Name, Condition]: any name leads to a condition
+            model = get_args(model)[1]
+    return list(model.model_fields)

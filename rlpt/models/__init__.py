@@ -1,0 +1,1 @@
+"""Networks: the convolutional encoder and what is built on it."""

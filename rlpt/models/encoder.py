@@ -1,0 +1,133 @@
+"""The convolutional encoder that pretraining and reinforcement learning share."""
+
+from pathlib import Path
+from typing import Any
+
+import torch
+from safetensors import SafetensorError, safe_open
+from safetensors.torch import load_file
+from torch import Tensor, nn
+from torch.nn import functional as F
+
+from rlpt.errors import UsageError
+from rlpt.files import write_safetensors
+from rlpt.models.batch_norm import EPSILON, batch_norm_relu
+from rlpt.settings import EncoderSettings
+
+# The framework's default, which the published code relied on.
+_MOMENTUM = 0.1
+
+Architecture = dict[str, Any]
+
+
+def architecture(settings: EncoderSettings, frame_stack: int) -> Architecture:
+    """Returns what two encoders must share to exchange weights."""
+    return {"channels": 3 * frame_stack, **settings.model_dump()}
+
+
+class ConvEncoder(nn.Module):
+    """3×3 convolution → batch norm → ReLU, repeated (paper sections 3.2.1 and 3.3.2, Figure 4).
+
+    The first layer has stride 2; no layer pads. The first `grouped_layers` layers convolve in `groups`.
+
+    Actor and critic share the convolutions and the batch norms' scale and shift, but each keeps running statistics of
+    its own. So this module owns only what is learned; `RunningStatistics` are handed in. In training mode the batch
+    normalises itself and its statistics are returned, so that one pass can move the running statistics of several
+    owners.
+    """
+
+    def __init__(self, settings: EncoderSettings, frame_stack: int) -> None:
+        """Builds the layers with the framework's default initialisation."""
+        super().__init__()
+        self.architecture = architecture(settings, frame_stack)
+        self.convs = nn.ModuleList()
+        self.norms = nn.ModuleList()
+        channels = 3 * frame_stack
+        for layer in range(settings.layers):
+            groups = settings.groups if layer < settings.grouped_layers else 1
+            stride = 2 if layer == 0 else 1
+            self.convs.append(nn.Conv2d(channels, settings.filters, 3, stride=stride, groups=groups))
+            self.norms.append(nn.BatchNorm2d(settings.filters, track_running_stats=False))
+            channels = settings.filters
+        self.output_size = settings.filters * settings.output_size**2
+
+    def forward(self, images: Tensor) -> tuple[Tensor, Tensor]:
+        """Runs the layers, each normalised by the batch's own statistics.
+
+        Args:
+            images: float32 [batch, 3 · frame_stack, crop, crop].
+
+        Returns:
+            The feature map, float32 [batch, filters, output, output], and the batch's statistics as
+            `RunningStatistics.update` takes them, float32 [2, layers, filters].
+        """
+        x = images.contiguous(memory_format=torch.channels_last)
+        means, variances = [], []
+        for conv, norm in zip(self.convs, self.norms, strict=True):
+            x, mean, variance = batch_norm_relu(conv(x), norm.weight, norm.bias)
+            means.append(mean)
+            variances.append(variance)
+        return x, torch.stack([torch.stack(means), torch.stack(variances)])
+
+    def evaluate(self, images: Tensor, statistics: "RunningStatistics") -> Tensor:
+        """Runs the layers normalised by running statistics; shapes as in `forward`."""
+        x = images.contiguous(memory_format=torch.channels_last)
+        for layer, (conv, norm) in enumerate(zip(self.convs, self.norms, strict=True)):
+            mean, variance = statistics.mean[layer], statistics.variance[layer]
+            x = F.batch_norm(conv(x), mean, variance, norm.weight, norm.bias, eps=EPSILON)
+            x = F.relu(x, inplace=True)
+        return x
+
+
+class RunningStatistics(nn.Module):
+    """One network's running mean and variance of every batch norm of a `ConvEncoder`."""
+
+    mean: Tensor
+    variance: Tensor
+
+    def __init__(self, settings: EncoderSettings) -> None:
+        """Starts at mean 0 and variance 1."""
+        super().__init__()
+        self.register_buffer("mean", torch.zeros(settings.layers, settings.filters))
+        self.register_buffer("variance", torch.ones(settings.layers, settings.filters))
+
+    @torch.no_grad()
+    def update(self, seen: Tensor) -> None:
+        """Moves by a batch's statistics, float32 [2, layers, filters]."""
+        self.mean.lerp_(seen[0], _MOMENTUM)
+        self.variance.lerp_(seen[1], _MOMENTUM)
+
+    def copy_from(self, other: "RunningStatistics") -> None:
+        """Takes another network's values."""
+        self.load_state_dict(other.state_dict())
+
+
+def save_encoder(path: Path, encoder: ConvEncoder, statistics: RunningStatistics) -> None:
+    """Writes weights, running statistics and, as metadata, the architecture."""
+    tensors = {f"encoder.{name}": tensor for name, tensor in encoder.state_dict().items()}
+    tensors |= {f"statistics.{name}": tensor for name, tensor in statistics.state_dict().items()}
+    write_safetensors(path, tensors, {name: str(value) for name, value in encoder.architecture.items()})
+
+
+def load_encoder(path: Path, encoder: ConvEncoder, statistics: RunningStatistics) -> None:
+    """Loads what `save_encoder` wrote into an encoder of the same architecture.
+
+    Raises:
+        UsageError: if the file is not readable, or holds another architecture.
+    """
+    try:
+        with safe_open(path, "pt") as file:
+            found = file.metadata() or {}
+        tensors = load_file(path)
+    except (OSError, SafetensorError) as error:
+        raise UsageError(f"{path}: not readable as an encoder: {error}") from None
+    wanted = {name: str(value) for name, value in encoder.architecture.items()}
+    if {name: found.get(name) for name in wanted} != wanted:
+        described = [", ".join(f"{name} {values.get(name)}" for name in wanted) for values in (found, wanted)]
+        raise UsageError(
+            f"{path}: another architecture: the file has {described[0]}; the settings ask for {described[1]}: "
+            "pretrain with these settings, or train with the file's"
+        )
+    for prefix, module in (("encoder.", encoder), ("statistics.", statistics)):
+        own = {name.removeprefix(prefix): tensor for name, tensor in tensors.items() if name.startswith(prefix)}
+        module.load_state_dict(own)

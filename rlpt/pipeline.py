@@ -1,0 +1,131 @@
+"""Running one job: which function, on what, and where its output goes."""
+
+import sys
+import time
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+
+from rlpt.errors import UsageError
+from rlpt.estimates import steps
+from rlpt.files import write_text
+from rlpt.jobs import Job, Stage
+from rlpt.progress import Report, progress_bar
+from rlpt.provenance import available_cores
+
+_NOTE_SECONDS = 1.0
+_PROGRESS_FILE = "progress.txt"
+
+
+@dataclass(frozen=True)
+class Execution:
+    """How jobs are run; nothing here changes a result."""
+
+    runs: Path
+    device: str = "auto"
+    threads: int = 0
+    "CPU threads (generate: worker processes) of one job; 0: all cores."
+    quiet: bool = False
+
+
+def run_job(job: Job, execution: Execution) -> None:
+    """Runs one job in this process, unless it is done.
+
+    Raises:
+        UsageError: if an input is missing, the run is claimed by another process, or the job's own inputs are bad.
+    """
+    folder = job.folder(execution.runs)
+    if folder.state() == "done":
+        return
+    for needed in job.inputs:
+        if needed.folder(execution.runs).state() != "done":
+            raise UsageError(
+                f"{needed.folder(execution.runs).path}: not there, and {job.id} needs it: "
+                f"run `rlpt {needed.stage}` first, or `rlpt run` for everything in order"
+            )
+    import torch
+
+    threads = execution.threads or available_cores()
+    torch.set_num_threads(threads)
+    device = choose_device(execution.device)
+    with folder.claim(job.identity()) as work, progress_bar(job.id, steps(job), execution.quiet) as bar:
+        _STAGES[job.stage](job, execution, work, device, threads, _noted(bar, work / _PROGRESS_FILE))
+        (work / _PROGRESS_FILE).unlink(missing_ok=True)
+
+
+def choose_device(name: str) -> "torch.device":  # type: ignore[name-defined]  # noqa: F821 - torch is slow to import
+    """Returns the device called "auto", "cpu" or "cuda".
+
+    Raises:
+        UsageError: if CUDA is asked for and not there.
+    """
+    import torch
+
+    if name == "cuda" and not torch.cuda.is_available():
+        raise UsageError("--device cuda: PyTorch sees no CUDA device; use --device cpu, or see `rlpt doctor`")
+    if name == "auto":
+        name = "cuda" if torch.cuda.is_available() else "cpu"
+    return torch.device(name)
+
+
+def _generate(job: Job, execution: Execution, work: Path, device: object, threads: int, report: Report) -> None:
+    from rlpt.generate import generate
+
+    settings = job.settings
+    generate(job.environment, settings.environment, settings.generate, work / "transitions.h5", threads, report)
+
+
+def _pretrain(job: Job, execution: Execution, work: Path, device: object, threads: int, report: Report) -> None:
+    import torch
+
+    from rlpt.pretrain import pretrain
+
+    assert isinstance(device, torch.device)
+    dataset = job.inputs[0].folder(execution.runs).path / "transitions.h5"
+    row = pretrain(dataset, job.settings, work, device, report)
+    if row["test_r2"] <= 0:
+        print(
+            f"WARNING: {job.id}: the encoder has learned nothing: on held-out transitions it predicts actions no better "
+            f"than their mean (test R² {row['test_r2']:.3f}). More transitions or more epochs (ik.epochs) may help.",
+            file=sys.stderr,
+        )
+
+
+def _train(job: Job, execution: Execution, work: Path, device: object, threads: int, report: Report) -> None:
+    import torch
+
+    from rlpt.train import train
+
+    assert isinstance(device, torch.device)
+    encoder = job.inputs[0].folder(execution.runs).path / "encoder.safetensors" if job.inputs else None
+    train(job.environment, job.settings, job.seed, encoder, work, device, report)
+
+
+_STAGES: dict[Stage, Callable[[Job, Execution, Path, object, int, Report], None]] = {
+    "generate": _generate,
+    "pretrain": _pretrain,
+    "train": _train,
+}
+
+
+def _noted(bar: Report, file: Path) -> Report:
+    """Passes reports on, and about once a second leaves one in `file` for `rlpt run` and `rlpt status` to read."""
+    last = 0.0
+
+    def report(done: int, note: str) -> None:
+        nonlocal last
+        bar(done, note)
+        if time.monotonic() - last > _NOTE_SECONDS:
+            write_text(file, f"{done} {note}")
+            last = time.monotonic()
+
+    return report
+
+
+def progress_of(job: Job, runs: Path) -> tuple[int, str]:
+    """Returns how far a running job is, and its note."""
+    try:
+        done, _, note = (job.folder(runs).partial / _PROGRESS_FILE).read_text(encoding="utf-8").partition(" ")
+    except OSError:
+        return 0, ""
+    return int(done), note

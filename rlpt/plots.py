@@ -1,0 +1,142 @@
+"""Learning curves from run folders, as figures that could go into a paper."""
+
+import textwrap
+from pathlib import Path
+
+import matplotlib as mpl
+import pandas as pd
+import seaborn as sns
+from matplotlib.axes import Axes
+from matplotlib.figure import Figure
+from matplotlib.ticker import FuncFormatter
+
+from rlpt.files import whole_file
+from rlpt.jobs import Curve, Selection, curves
+from rlpt.manifest import Manifest
+from rlpt.provenance import code_version
+
+_STYLE = {
+    "font.size": 8,
+    "axes.titlesize": 9,
+    "axes.labelsize": 8,
+    "legend.fontsize": 8,
+    "axes.spines.top": False,
+    "axes.spines.right": False,
+    "axes.grid": True,
+    "grid.linewidth": 0.4,
+    "grid.alpha": 0.5,
+    "figure.dpi": 200,
+    "pdf.fonttype": 42,
+    "svg.hashsalt": "rlpt",
+}
+_PANEL = (2.5, 2.1)
+_DASHES = ["", (4, 1.5), (1, 1), (5, 1, 1, 1), (3, 1, 1, 1, 1, 1), (8, 2)]
+
+
+def draw_learning_curves(manifest: Manifest, selection: Selection, runs: Path) -> list[Path]:
+    """Draws training return over agent steps, one panel an environment, and names what is missing.
+
+    Each run's episodes are smoothed with a moving average of `plot.smoothing` episodes (as in the paper; at the start
+    over as many as there are); lines are means over seeds, bands 95 % bootstrap intervals of the mean.
+
+    Returns:
+        The PNG and PDF, in `<runs>/figures/`.
+    """
+    planned = curves(manifest, selection)
+    finished = [curve for curve in planned if curve.job.folder(runs).state() == "done"]
+    data = load_returns(finished, runs, manifest.plot.smoothing)
+    labels = list(dict.fromkeys(curve.label for curve in planned))
+    with mpl.rc_context(_STYLE):
+        figure = _panels(manifest, planned, data, labels)
+        _caption(figure, manifest, planned, finished)
+        return _save(figure, manifest, runs / "figures" / f"{manifest.name}-{manifest.profile}", finished)
+
+
+def load_returns(finished: list[Curve], runs: Path, smoothing: int) -> pd.DataFrame:
+    """Reads finished runs' episodes.csv: columns step, environment, condition, seed, return, smoothed."""
+    tables = []
+    for curve in finished:
+        table = pd.read_csv(curve.job.folder(runs).path / "episodes.csv", usecols=["step", "return"])
+        smoothed = table["return"].rolling(smoothing, min_periods=1).mean()
+        tables.append(
+            table.assign(smoothed=smoothed, environment=curve.environment, condition=curve.label, seed=curve.seed)
+        )
+    columns = ["step", "return", "smoothed", "environment", "condition", "seed"]
+    return pd.concat(tables, ignore_index=True) if tables else pd.DataFrame(columns=columns)
+
+
+def _panels(manifest: Manifest, planned: list[Curve], data: pd.DataFrame, labels: list[str]) -> Figure:
+    environments = list(dict.fromkeys(curve.environment for curve in planned))
+    width, height = _PANEL
+    figure = Figure(figsize=(max(width * len(environments), 3.6), height + 1.0), layout="constrained")
+    palette = sns.color_palette("colorblind", len(labels))
+    styles: dict[str, tuple[int, ...] | str] = {
+        label: _DASHES[index % len(_DASHES)] for index, label in enumerate(labels)
+    }
+    for index, environment in enumerate(environments):
+        axes = figure.add_subplot(1, len(environments), index + 1)
+        panel = data[data["environment"] == environment]
+        if len(panel):
+            sns.lineplot(
+                panel, x="step", y="smoothed", hue="condition", hue_order=labels, palette=dict(zip(labels, palette, strict=True)),
+                style="condition", style_order=labels, dashes=styles, errorbar=("ci", 95), seed=0, ax=axes,
+                legend="auto" if index == 0 else False, linewidth=1.2,
+            )  # fmt: skip
+        _label(axes, environment, first=index == 0)
+    first = figure.axes[0]
+    if first.get_legend():
+        handles, names = first.get_legend_handles_labels()
+        first.get_legend().remove()
+        figure.legend(handles, names, loc="outside upper center", ncols=len(labels), frameon=False)
+    return figure
+
+
+def _label(axes: Axes, environment: str, first: bool) -> None:
+    axes.set_title(environment.replace("-", " ").replace("_", " "))
+    axes.set_xlabel("environment steps (agent steps)")
+    axes.set_ylabel("training return" if first else "")
+    axes.set_ylim(bottom=0)
+    axes.xaxis.set_major_formatter(FuncFormatter(lambda steps, _: f"{steps / 1000:g}k" if steps else "0"))
+
+
+def _caption(figure: Figure, manifest: Manifest, planned: list[Curve], finished: list[Curve]) -> None:
+    """Stamps under the figure what it shows and what made it."""
+    code = code_version()
+    commit = (code.get("commit") or "unknown")[:9] + ("+changes" if code.get("dirty") else "")
+    seeds = len({curve.seed for curve in planned})
+    interval = "band: 95 % bootstrap interval over seeds" if seeds > 1 else "one seed: no interval"
+    lines = [
+        f"{manifest.title}. Moving average of {manifest.plot.smoothing} episodes; {seeds} seed(s), {interval}.",
+        f"manifest {manifest.path.name} · profile {manifest.profile} · rlpt {code['rlpt']} · commit {commit}",
+    ]
+    missing = [curve for curve in planned if curve not in finished]
+    if missing:
+        names = ", ".join(f"{curve.environment} {curve.label} s{curve.seed}" for curve in missing[:6])
+        more = f" and {len(missing) - 6} more" if len(missing) > 6 else ""
+        lines.append(f"MISSING {len(missing)} of {len(planned)} runs: {names}{more}")
+    columns = int(figure.get_figwidth() * 26)
+    text = "\n".join(line for whole in lines for line in textwrap.wrap(whole, columns))
+    figure.supxlabel(text, fontsize=5.5, color="0.35", x=0.01, ha="left")
+
+
+def _save(figure: Figure, manifest: Manifest, stem: Path, finished: list[Curve]) -> list[Path]:
+    code = code_version()
+    made_by = f"rlpt {code['rlpt']} {code.get('commit') or ''}".strip()
+    runs = " ".join(curve.job.id for curve in finished)
+    paths = []
+    for ending, metadata in (
+        (
+            ".png",
+            {
+                "Software": made_by,
+                "Title": manifest.title,
+                "Description": f"profile {manifest.profile}; {runs}",
+            },
+        ),
+        (".pdf", {"Creator": made_by, "Title": manifest.title, "Keywords": runs, "CreationDate": None}),
+    ):
+        path = stem.with_name(f"{stem.name}{ending}")
+        with whole_file(path) as aside:
+            figure.savefig(aside, metadata=metadata)
+        paths.append(path)
+    return paths

@@ -1,0 +1,135 @@
+"""Running a whole manifest on this machine: what is missing, inputs first, several jobs at a time."""
+
+import os
+import subprocess
+import sys
+import time
+from collections import Counter
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from rich.progress import Progress, TaskID
+
+from rlpt.estimates import steps
+from rlpt.jobs import Job, Stage
+from rlpt.pipeline import Execution, progress_of
+from rlpt.progress import progress_display
+from rlpt.provenance import available_cores
+
+_POLL_SECONDS = 0.2
+
+
+@dataclass(frozen=True)
+class _Running:
+    job: Job
+    process: subprocess.Popen[bytes]
+    log: Path
+    bar: TaskID
+
+
+class LocalScheduler:
+    """Runs every job in a process of its own, as many at a time as fit the cores."""
+
+    def __init__(
+        self, jobs: Sequence[Job], execution: Execution, parallel: int, command: Callable[[Job], list[str]]
+    ) -> None:
+        """Prepares to run `jobs`.
+
+        Args:
+            jobs: in the order of `rlpt.jobs.plan`.
+            execution: how; `threads` is each job's own number, 0 shares out the cores.
+            parallel: most processes at a time.
+            command: the arguments of `python -m rlpt` that run one job.
+        """
+        self._execution, self._parallel, self._command = execution, parallel, command
+        self._total = len(jobs)
+        self._cores = available_cores()
+        self._threads = {job.stage: self._threads_for(job.stage, jobs) for job in jobs}
+        self._waiting = [job for job in jobs if not self._is_done(job)]
+        self._running: list[_Running] = []
+        self._lost: set[str] = set()
+        self.outcome: Counter[str] = Counter(done=self._total - len(self._waiting))
+
+    def _threads_for(self, stage: Stage, jobs: Sequence[Job]) -> int:
+        """Shares the cores among the stage's jobs; depends on the plan alone, since it can change the last digits."""
+        if self._execution.threads:
+            return self._execution.threads
+        return max(1, self._cores // min(self._parallel, sum(job.stage == stage for job in jobs)))
+
+    def run(self) -> Counter[str]:
+        """Runs until nothing is left.
+
+        Returns:
+            How many jobs were "done" before, "ran" well, "failed", or were "skipped" because an input failed.
+        """
+        with progress_display(self._execution.quiet) as display:
+            overall = display.add_task("all jobs", total=self._total, note="")
+            try:
+                while self._waiting or self._running:
+                    self._start_what_fits(display)
+                    time.sleep(_POLL_SECONDS)
+                    self._look_after_running(display)
+                    display.update(overall, completed=self.outcome.total())
+            finally:
+                for running in self._running:
+                    running.process.terminate()
+        return self.outcome
+
+    def _start_what_fits(self, display: Progress) -> None:
+        for job in list(self._waiting):
+            if any(needed.id in self._lost for needed in job.inputs):
+                self._waiting.remove(job)
+                self._lose(job, "skipped", "an input failed")
+            elif self._fits(job) and all(self._is_done(needed) for needed in job.inputs):
+                self._waiting.remove(job)
+                bar = display.add_task(job.id, total=steps(job), note="")
+                self._running.append(_Running(job, *self._start(job), bar))
+
+    def _fits(self, job: Job) -> bool:
+        busy = sum(self._threads[running.job.stage] for running in self._running)
+        fits_cores = not self._running or busy + self._threads[job.stage] <= self._cores
+        return len(self._running) < self._parallel and fits_cores
+
+    def _start(self, job: Job) -> tuple[subprocess.Popen[bytes], Path]:
+        log = self._execution.runs / "logs" / f"{job.id}.log"
+        log.parent.mkdir(parents=True, exist_ok=True)
+        threads = str(self._threads[job.stage])
+        with log.open("wb") as file:
+            process = subprocess.Popen(
+                [sys.executable, "-m", "rlpt", *self._command(job), "--threads", threads, "--quiet"],
+                stdin=subprocess.DEVNULL,
+                stdout=file,
+                stderr=subprocess.STDOUT,
+                env=os.environ | {"OMP_NUM_THREADS": threads},
+            )
+        return process, log
+
+    def _look_after_running(self, display: Progress) -> None:
+        for running in list(self._running):
+            done, note = progress_of(running.job, self._execution.runs)
+            display.update(running.bar, completed=done, note=note)
+            if running.process.poll() is None:
+                continue
+            self._running.remove(running)
+            display.remove_task(running.bar)
+            if running.process.returncode == 0:
+                self.outcome["ran"] += 1
+                _pass_on_warnings(running.log)
+            else:
+                reason = running.job.folder(self._execution.runs).error()
+                self._lose(running.job, "failed", f"{reason or running.process.returncode} (see {running.log})")
+
+    def _lose(self, job: Job, outcome: str, reason: str) -> None:
+        self._lost.add(job.id)
+        self.outcome[outcome] += 1
+        print(f"{outcome}: {job.id}: {reason}", file=sys.stderr)
+
+    def _is_done(self, job: Job) -> bool:
+        return job.folder(self._execution.runs).state() == "done"
+
+
+def _pass_on_warnings(log: Path) -> None:
+    for line in log.read_text(encoding="utf-8", errors="replace").splitlines():
+        if line.startswith("WARNING: "):
+            print(line, file=sys.stderr)

@@ -1,0 +1,127 @@
+"""Stage 3: Soft Actor-Critic on pixels, from scratch or from a pretrained encoder (paper section 3.4)."""
+
+from fractions import Fraction
+from pathlib import Path
+
+import numpy as np
+import torch
+
+from rlpt.agents.sac import SAC
+from rlpt.data.replay import ReplayBuffer
+from rlpt.envs.pixels import PixelEnvironment, action_size
+from rlpt.metrics import MetricsWriter
+from rlpt.progress import Report
+from rlpt.settings import Settings
+from rlpt.streams import integer_seed, stream
+
+
+def train(
+    environment: str,
+    settings: Settings,
+    seed: int,
+    encoder: Path | None,
+    folder: Path,
+    device: torch.device,
+    report: Report,
+) -> None:
+    """Trains for `train.steps` agent steps and writes metrics and `policy.safetensors` into `folder`.
+
+    Args:
+        environment: the task, such as "walker-walk".
+        settings: everything else that decides the result.
+        seed: of all random streams of this run.
+        encoder: pretrained weights to start from; None: from scratch.
+        folder: gets episodes.csv (training return), evaluations.csv, updates.csv, tensorboard/ and evaluation.mp4.
+        device: where the networks live.
+        report: told of the progress.
+
+    Raises:
+        UsageError: if the encoder does not fit.
+    """
+    train = settings.train
+    env = PixelEnvironment(environment, settings.environment, integer_seed(seed, "environment"))
+    actions = action_size(env)
+    agent = SAC(settings, actions, seed, device, encoder)
+    replay = ReplayBuffer(
+        train.replay_capacity, settings.environment.size, settings.environment.frame_stack, actions, seed
+    )
+    random_actions = stream(seed, "random actions")
+
+    with MetricsWriter(folder) as metrics:
+        episodes, episode_return, last_return = 0, 0.0, float("nan")
+        time_step = env.reset()
+        replay.start_episode(env.frame)
+        for step in range(train.steps):
+            if step % train.evaluate_every == 0:
+                evaluate(agent, environment, settings, seed, step, metrics)
+
+            if step < train.random_steps:
+                action = random_actions.uniform(-1, 1, actions).astype(np.float32)
+            else:
+                action = agent.explore(time_step.observation)
+                updates = train.initial_updates if step == train.random_steps else 1
+                for update in range(updates):
+                    losses = agent.update(replay.sample(train.batch_size, settings.encoder.crop, device), step)
+                    report(step, f"update {update + 1}/{updates}" if updates > 1 else f"return {last_return:.0f}")
+                if step % train.log_every == 0:
+                    metrics.row("updates", step, losses)
+
+            time_step = env.step(action)
+            replay.add(action, time_step.reward, time_step.discount, env.frame)
+            episode_return += time_step.reward
+            if time_step.last():
+                episodes += 1
+                metrics.row("episodes", step + 1, {"episode": episodes, "return": episode_return})
+                episode_return, last_return = 0.0, episode_return
+                time_step = env.reset()
+                replay.start_episode(env.frame)
+            report(step + 1, f"return {last_return:.0f}")
+
+        video = folder / "evaluation.mp4" if train.record_video else None
+        evaluate(agent, environment, settings, seed, train.steps, metrics, video)
+    agent.save(folder / "policy.safetensors")
+    env.close()
+
+
+def evaluate(
+    agent: SAC,
+    environment: str,
+    settings: Settings,
+    seed: int,
+    step: int,
+    metrics: MetricsWriter,
+    video: Path | None = None,
+) -> None:
+    """Plays whole episodes with the mean action, in an environment like the training's but with its own randomness."""
+    env = PixelEnvironment(environment, settings.environment, integer_seed(seed, "evaluation", step))
+    returns, frames = [], []
+    for episode in range(settings.train.evaluation_episodes):
+        time_step = env.reset()
+        returns.append(0.0)
+        while not time_step.last():
+            if video and episode == 0:
+                frames.append(env.frame)
+            time_step = env.step(agent.act(time_step.observation))
+            returns[-1] += time_step.reward
+    row = {"mean_return": float(np.mean(returns))}
+    metrics.row("evaluations", step, row | {f"return_{n}": value for n, value in enumerate(returns, 1)})
+    if video:
+        write_video(video, frames, env.agent_steps_per_second)
+    env.close()
+
+
+def write_video(path: Path, frames: list[np.ndarray], rate: Fraction) -> None:
+    """Writes uint8 [height, width, 3] frames as H.264, each pixel four times as large in both directions."""
+    import av
+
+    from rlpt.files import whole_file
+
+    with whole_file(path) as aside, av.open(str(aside), "w") as container:
+        output = container.add_stream("libx264", rate=rate)
+        height, width, _ = frames[0].shape
+        output.height, output.width = 4 * height, 4 * width
+        output.pix_fmt = "yuv420p"
+        for frame in frames:
+            large = frame.repeat(4, axis=0).repeat(4, axis=1)
+            container.mux(output.encode(av.VideoFrame.from_ndarray(large, format="rgb24")))
+        container.mux(output.encode(None))

@@ -1,0 +1,72 @@
+"""Fixtures shared by all tests."""
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+
+from rlpt.settings import Settings
+
+REPOSITORY = Path(__file__).parent.parent
+REFERENCE = REPOSITORY.parent / "shared" / "reference"
+
+
+@pytest.fixture(autouse=True)
+def _one_thread() -> None:
+    torch.set_num_threads(1)
+
+
+@pytest.fixture(scope="session")
+def tiny_settings() -> Settings:
+    """Settings small enough for a whole run in a second or two, on real pixels."""
+    return Settings.model_validate(
+        {
+            "environment": {"size": 24, "shadows": False, "reflections": False, "multisampling": 0},
+            "encoder": {"crop": 20, "layers": 3, "filters": 6, "grouped_layers": 2},
+            "generate": {"transitions": 60},
+            "ik": {"epochs": 2, "batch_size": 16, "hidden": [16, 8]},
+            "agent": {"features": 8, "hidden": 16},
+            "train": {
+                "steps": 40,
+                "batch_size": 8,
+                "random_steps": 20,
+                "initial_updates": 5,
+                "evaluate_every": 40,
+                "evaluation_episodes": 1,
+                "log_every": 10,
+            },
+        }
+    )
+
+
+def load_vectors(name: str) -> dict[str, np.ndarray]:
+    """Loads recorded inputs and outputs of the authors' implementation; skips the test where there are none."""
+    path = REFERENCE / "vectors" / f"{name}.npz"
+    if not path.is_file():
+        pytest.skip(f"reference vectors are not here: {path}")
+    with np.load(path, allow_pickle=False) as archive:
+        return {key: archive[key] for key in archive.files}
+
+
+def published_names(own: str) -> str:
+    """Translates a parameter's name in `rlpt.models` to the authors' modules."""
+    for ours, theirs in (("projection.linear", "encoder.fc"), ("projection.norm", "encoder.ln")):
+        own = own.replace(ours, theirs)
+    for ours, theirs in (("policy", "trunk"), ("q1", "Q1.trunk"), ("q2", "Q2.trunk")):
+        own = own.replace(f"{ours}.", f"{theirs}.")
+    parts = own.split(".")
+    if "convs" in parts or "norms" in parts:
+        kind = {"convs": "0", "norms": "1"}
+        at = next(index for index, part in enumerate(parts) if part in kind)
+        parts = [*parts[:at], "convs", parts[at + 1], kind[parts[at]], *parts[at + 2 :]]
+    return ".".join(parts)
+
+
+def published_statistics(vectors: dict[str, np.ndarray], prefix: str) -> dict[str, torch.Tensor]:
+    """Stacks the authors' running means and variances of all layers, [layers, filters]."""
+    layers = sum(key.startswith(f"{prefix}convs.") and key.endswith(".1.running_mean") for key in vectors)
+    return {
+        ours: torch.from_numpy(np.stack([vectors[f"{prefix}convs.{layer}.1.{theirs}"] for layer in range(layers)]))
+        for ours, theirs in (("mean", "running_mean"), ("variance", "running_var"))
+    }

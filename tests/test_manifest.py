@@ -1,0 +1,174 @@
+"""Manifests: what they mean, and what is refused with one line that names the place."""
+
+import json
+from pathlib import Path
+
+import pytest
+from click.testing import CliRunner
+from hypothesis import given
+from hypothesis import strategies as st
+
+from rlpt.cli import main
+from rlpt.errors import UsageError
+from rlpt.manifest import load_manifest
+from rlpt.settings import Settings
+from tests.conftest import REPOSITORY
+
+MINIMAL = """
+title = "t"
+environments = ["reacher-easy"]
+seeds = [1]
+
+[conditions.baseline]
+label = "Baseline"
+
+[conditions.ik]
+label = "IK"
+pretrain = "ik"
+"""
+
+
+@pytest.fixture
+def write(tmp_path: Path):  # type: ignore[no-untyped-def]
+    (tmp_path / "profiles").mkdir()
+    (tmp_path / "profiles" / "paper.toml").write_text("")
+
+    def write(text: str, profile: str = "") -> Path:
+        (tmp_path / "profiles" / "small.toml").write_text(profile)
+        path = tmp_path / "manifest.toml"
+        path.write_text(text)
+        return path
+
+    return write
+
+
+def test_the_default_is_the_paper(write) -> None:  # type: ignore[no-untyped-def]
+    manifest = load_manifest(write(MINIMAL))
+    assert [experiment.name for experiment in manifest.experiments] == ["baseline", "ik"]
+    for experiment in manifest.experiments:
+        assert experiment.settings == Settings()
+
+
+def test_values_override_in_order(write) -> None:  # type: ignore[no-untyped-def]
+    text = MINIMAL.replace('label = "IK"', 'label = "IK"\nagent = {hidden = 4, features = 4}')
+    text += "[agent]\nhidden = 2\nfeatures = 2\nbetas = [0.1, 0.2]\ndiscount = 0.5\n"
+    path = write(text, "[agent]\nfeatures = 8\ntau = 0.5\n")
+    baseline, ik = load_manifest(path, "small", ("agent.tau=0.25",)).experiments
+    assert (baseline.settings.agent.hidden, baseline.settings.agent.features) == (2, 8)
+    assert (ik.settings.agent.hidden, ik.settings.agent.features) == (4, 8)
+    for experiment in (baseline, ik):
+        assert experiment.settings.agent.tau == 0.25
+        assert experiment.settings.agent.betas == (0.1, 0.2)
+        assert experiment.settings.agent.discount == 0.5
+
+
+def test_a_budget_is_shared_with_pretraining(write) -> None:  # type: ignore[no-untyped-def]
+    path = write('budget = 80_000\n' + MINIMAL + "pretrain_steps = 5_000\n")
+    baseline, ik = load_manifest(path).experiments
+    assert baseline.settings.train.steps == 80_000
+    assert ik.settings.train.steps == 75_000
+    assert ik.settings.generate.transitions == 5_000
+
+
+@pytest.mark.parametrize(
+    ("override", "place", "problem"),
+    [
+        ("train.stepz=3", "train.stepz", "unknown key; did you mean 'steps'?"),
+        ("speed=3", "speed", "unknown key"),
+        ("conditions.ik.lable='x'", "conditions.ik.lable", "did you mean 'label'?"),
+        ("train.steps='many'", "train.steps", "valid integer (given: 'many')"),
+        ("train.steps=2.5", "train.steps", "valid integer (given: 2.5)"),
+        ("environment.shadows=1", "environment.shadows", "valid boolean (given: 1)"),
+        ("train.steps=0", "train.steps", "greater than 0 (given: 0)"),
+        ("agent.discount=1.5", "agent.discount", "less than or equal to 1 (given: 1.5)"),
+        ("ik.hidden=[8]", "ik.hidden.1", "missing"),
+        ("ik.input_range=7", "ik.input_range", "1 or 255 (given: 7)"),
+        ("encoder.crop=101", "encoder.crop = 101", "larger than the image, environment.size = 100"),
+        ("encoder.groups=4", "encoder", "groups = 4 does not divide filters = 90"),
+        ("encoder.groups=2", "encoder.groups = 2", "does not divide the 9 input channels"),
+        ("encoder.crop=20", "encoder", "11 layers leave nothing of a crop of 20 pixels"),
+        ("encoder.grouped_layers=12", "encoder", "more than layers = 11"),
+        ("generate.reset_every=99", "generate.reset_every = 99", "not a multiple of environment.action_repeat = 4"),
+        ("train.random_steps=80_000", "train.random_steps = 80000", "leaves no step"),
+        ("environment.offscreen_size=[64, 64]", "environment", "smaller than size 100"),
+        ("budget=200_000", "conditions.ik", "T = 200000"),
+        ("environments=['walker-wlak']", "environments", "did you mean 'walker-walk'?"),
+        ("conditions.ik.pretrain_environment='reacher'", "conditions.ik.pretrain_environment", "'reacher-"),
+        ("conditions.baseline.pretrain_steps=5", "conditions.baseline", 'need pretrain = "ik"'),
+        ("conditions.ik.agent={hiden=3}", "agent.hiden", "did you mean 'hidden'?"),
+        ("seeds=[]", "seeds", "at least 1"),
+        ("seeds=[-1]", "seeds.0", "greater than or equal to 0"),
+        ("no_value", "no_value", "expected key=value"),
+    ],
+)
+def test_impossible_values_are_one_line_with_the_place(write, override: str, place: str, problem: str) -> None:  # type: ignore[no-untyped-def]
+    path = write(MINIMAL)
+    with pytest.raises(UsageError) as caught:
+        load_manifest(path, overrides=(override,))
+    message = str(caught.value)
+    assert "\n" not in message
+    assert place in message
+    assert problem in message
+
+
+def test_an_error_names_the_file_that_holds_the_value(write) -> None:  # type: ignore[no-untyped-def]
+    path = write(MINIMAL, "[train]\nsteps = -1\n")
+    with pytest.raises(UsageError, match=r"profiles/small\.toml: train\.steps: "):
+        load_manifest(path, "small")
+    path = write(MINIMAL + "[train]\nsteps = -1\n")
+    with pytest.raises(UsageError, match=r"manifest\.toml: train\.steps: "):
+        load_manifest(path)
+
+
+@pytest.mark.parametrize("text", ["title = ", "= 3", "[conditions", "title = 'a'\ntitle = 'b'", "a = [" * 5000])
+def test_malformed_toml_is_refused(write, text: str) -> None:  # type: ignore[no-untyped-def]
+    with pytest.raises(UsageError, match="not readable as TOML"):
+        load_manifest(write(text))
+
+
+def test_missing_files_are_named(tmp_path: Path, write) -> None:  # type: ignore[no-untyped-def]
+    with pytest.raises(UsageError, match="no such file"):
+        load_manifest(tmp_path / "absent.toml")
+    with pytest.raises(UsageError, match="no profile 'huge'; there are: paper, small"):
+        load_manifest(write(MINIMAL), "huge")
+
+
+@given(key=st.text(max_size=12), value=st.text(max_size=12))
+def test_any_override_is_taken_or_refused_in_one_line(key: str, value: str) -> None:
+    path = REPOSITORY / "experiments" / "demo.toml"
+    try:
+        load_manifest(path, overrides=(f"{key}={value}",))
+    except UsageError as error:
+        assert str(error)
+
+
+@pytest.mark.parametrize("profile", ["paper", "lite", "smoke", "demo"])
+@pytest.mark.parametrize("manifest", sorted((REPOSITORY / "experiments").glob("*.toml")), ids=lambda path: path.stem)
+def test_every_manifest_is_valid_under_every_profile(manifest: Path, profile: str) -> None:
+    assert load_manifest(manifest, profile).experiments
+
+
+def test_a_bad_manifest_exits_with_status_2_and_one_line(write) -> None:  # type: ignore[no-untyped-def]
+    path = write(MINIMAL + "[train]\nstepz = 1\n")
+    result = CliRunner().invoke(main, ["plan", str(path)])
+    assert result.exit_code == 2
+    assert result.stderr.startswith(f"rlpt: {path}: train.stepz: unknown key")
+    assert result.stderr.count("\n") == 1
+
+
+def test_figure_8_is_planned_as_in_the_paper() -> None:
+    path = REPOSITORY / "experiments" / "fig08_ik.toml"
+    result = CliRunner().invoke(main, ["plan", str(path), "--json"])
+    jobs = json.loads(result.stdout)
+    by_stage = {stage: [job for job in jobs if job["stage"] == stage] for stage in ("generate", "pretrain", "train")}
+    assert {stage: len(found) for stage, found in by_stage.items()} == {"generate": 3, "pretrain": 3, "train": 36}
+    assert [job["stage"] for job in jobs] == sorted(job["stage"] for job in jobs)
+    assert all(job["steps"] == 80_000 for job in by_stage["train"])
+    assert all(job["steps"] == 200_000 for job in by_stage["generate"])
+    assert sum(bool(job["inputs"]) for job in by_stage["train"]) == 27
+    ids = [job["id"] for job in jobs]
+    assert len(set(ids)) == 42
+    for job in jobs:
+        assert set(job) == {"id", "stage", "inputs", "steps", "disk_bytes"}
+        assert set(job["inputs"]) <= set(ids)
+        assert job["disk_bytes"] > 0
