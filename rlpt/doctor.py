@@ -112,7 +112,8 @@ def _renderer() -> Finding:
     if software and _has_nvidia_gpu():
         return Finding(
             "rendering", "warning", f"{backend}, {name}: software, beside a GPU",
-            "install the driver's EGL library (libnvidia-gl) or, in a container, NVIDIA_DRIVER_CAPABILITIES=graphics,compute,utility",
+            "install the driver's EGL library (libnvidia-gl); in a container set "
+            "NVIDIA_DRIVER_CAPABILITIES=graphics,compute,utility",
         )  # fmt: skip
     return Finding("rendering", "fine", f"{backend}, {name}" + (" (software)" if software else ""))
 

@@ -40,10 +40,13 @@ def write_json(path: Path, value: Any) -> None:
     write_text(path, json.dumps(value, indent=2) + "\n")
 
 
-def write_safetensors(path: Path, tensors: "dict[str, Tensor]", metadata: dict[str, str]) -> None:
-    """Writes named tensors (moved to the CPU, contiguous) with string metadata."""
+def write_safetensors(path: Path, tensors: "dict[str, Tensor]", metadata: dict[str, Any] | None = None) -> None:
+    """Writes named tensors (moved to the CPU, contiguous) and metadata.
+
+    The metadata is one JSON text under the key "rlpt": the library writes several keys in no fixed order.
+    """
     from safetensors.torch import save_file
 
     plain = {name: tensor.detach().cpu().contiguous() for name, tensor in tensors.items()}
     with whole_file(path) as aside:
-        save_file(plain, aside, metadata)
+        save_file(plain, aside, {"rlpt": json.dumps(metadata or {})})

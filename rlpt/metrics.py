@@ -1,10 +1,12 @@
 """Metrics on disk: CSV files to compare and plot, and the same numbers for TensorBoard."""
 
 import csv
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from types import TracebackType
-from typing import IO, Self
+from typing import Self
+
+from torch.utils.tensorboard import SummaryWriter
 
 
 class MetricsWriter:
@@ -13,16 +15,17 @@ class MetricsWriter:
     The CSV files hold no wall-clock time, so that two runs of one job can be compared byte by byte.
     """
 
-    def __init__(self, folder: Path, tensorboard: bool = True) -> None:
-        """Opens nothing yet but TensorBoard's event file."""
-        self._folder = folder
-        self._files: dict[str, IO[str]] = {}
-        self._columns: dict[str, list[str]] = {}
-        self._board = None
-        if tensorboard:
-            from torch.utils.tensorboard import SummaryWriter
-
-            self._board = SummaryWriter(str(folder / "tensorboard"))  # type: ignore[no-untyped-call]
+    def __init__(self, folder: Path, tables: Mapping[str, Sequence[str]]) -> None:
+        """Begins the files of `tables` (name → columns, after the step that every row begins with)."""
+        self._files = {name: (folder / f"{name}.csv").open("w", newline="", encoding="utf-8") for name in tables}
+        self._writers = {
+            name: csv.DictWriter(self._files[name], ["step", *columns], lineterminator="\n")
+            for name, columns in tables.items()
+        }
+        for name, writer in self._writers.items():
+            writer.writeheader()
+            self._files[name].flush()
+        self._board = SummaryWriter(str(folder / "tensorboard"))
 
     def __enter__(self) -> Self:
         return self
@@ -32,19 +35,11 @@ class MetricsWriter:
     ) -> None:
         for file in self._files.values():
             file.close()
-        if self._board:
-            self._board.close()  # type: ignore[no-untyped-call]
+        self._board.close()
 
     def row(self, table: str, step: int, values: Mapping[str, float]) -> None:
-        """Adds a row; the first row of a table decides its columns, and a value that is missing later stays empty."""
-        row = {"step": step, **values}
-        if table not in self._files:
-            self._files[table] = (self._folder / f"{table}.csv").open("w", newline="", encoding="utf-8")
-            self._columns[table] = list(row)
-            csv.writer(self._files[table], lineterminator="\n").writerow(row)
-        writer = csv.DictWriter(self._files[table], self._columns[table], lineterminator="\n")
-        writer.writerow(row)
+        """Adds a row; a column without a value stays empty."""
+        self._writers[table].writerow({"step": step, **values})
         self._files[table].flush()
-        if self._board:
-            for name, value in values.items():
-                self._board.add_scalar(f"{table}/{name}", value, step)  # type: ignore[no-untyped-call]
+        for name, value in values.items():
+            self._board.add_scalar(f"{table}/{name}", value, step)

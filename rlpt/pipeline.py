@@ -5,6 +5,7 @@ import time
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from rlpt.errors import UsageError
 from rlpt.estimates import steps
@@ -12,6 +13,9 @@ from rlpt.files import write_text
 from rlpt.jobs import Job, Stage
 from rlpt.progress import Report, progress_bar
 from rlpt.provenance import available_cores
+
+if TYPE_CHECKING:  # slow to import
+    import torch
 
 _NOTE_SECONDS = 1.0
 _PROGRESS_FILE = "progress.txt"
@@ -48,12 +52,26 @@ def run_job(job: Job, execution: Execution) -> None:
     threads = execution.threads or available_cores()
     torch.set_num_threads(threads)
     device = choose_device(execution.device)
+    inputs = [needed.folder(execution.runs).path for needed in job.inputs]
     with folder.claim(job.identity()) as work, progress_bar(job.id, steps(job), execution.quiet) as bar:
-        _STAGES[job.stage](job, execution, work, device, threads, _noted(bar, work / _PROGRESS_FILE))
-        (work / _PROGRESS_FILE).unlink(missing_ok=True)
+        progress_file = work / _PROGRESS_FILE
+        _STAGES[job.stage](_Task(job, inputs, work, device, threads, _noted(bar, progress_file)))
+        progress_file.unlink(missing_ok=True)
 
 
-def choose_device(name: str) -> "torch.device":  # type: ignore[name-defined]  # noqa: F821 - torch is slow to import
+@dataclass(frozen=True)
+class _Task:
+    """What a stage is given."""
+
+    job: Job
+    inputs: list[Path]
+    work: Path
+    device: "torch.device"
+    threads: int
+    report: Report
+
+
+def choose_device(name: str) -> "torch.device":
     """Returns the device called "auto", "cpu" or "cuda".
 
     Raises:
@@ -68,44 +86,34 @@ def choose_device(name: str) -> "torch.device":  # type: ignore[name-defined]  #
     return torch.device(name)
 
 
-def _generate(job: Job, execution: Execution, work: Path, device: object, threads: int, report: Report) -> None:
+def _generate(task: _Task) -> None:
     from rlpt.generate import generate
 
-    settings = job.settings
-    generate(job.environment, settings.environment, settings.generate, work / "transitions.h5", threads, report)
+    job, settings = task.job, task.job.settings
+    path = task.work / "transitions.h5"
+    generate(job.environment, settings.environment, settings.generate, path, task.threads, task.report)
 
 
-def _pretrain(job: Job, execution: Execution, work: Path, device: object, threads: int, report: Report) -> None:
-    import torch
-
+def _pretrain(task: _Task) -> None:
     from rlpt.pretrain import pretrain
 
-    assert isinstance(device, torch.device)
-    dataset = job.inputs[0].folder(execution.runs).path / "transitions.h5"
-    row = pretrain(dataset, job.settings, work, device, report)
+    row = pretrain(task.inputs[0] / "transitions.h5", task.job.settings, task.work, task.device, task.report)
     if row["test_r2"] <= 0:
         print(
-            f"WARNING: {job.id}: the encoder has learned nothing: on held-out transitions it predicts actions no better "
-            f"than their mean (test R² {row['test_r2']:.3f}). More transitions or more epochs (ik.epochs) may help.",
+            f"WARNING: {task.job.id}: the encoder has learned nothing: on held-out transitions it predicts actions no "
+            f"better than their mean (test R² {row['test_r2']:.3f}). More transitions or epochs may help.",
             file=sys.stderr,
         )
 
 
-def _train(job: Job, execution: Execution, work: Path, device: object, threads: int, report: Report) -> None:
-    import torch
-
+def _train(task: _Task) -> None:
     from rlpt.train import train
 
-    assert isinstance(device, torch.device)
-    encoder = job.inputs[0].folder(execution.runs).path / "encoder.safetensors" if job.inputs else None
-    train(job.environment, job.settings, job.seed, encoder, work, device, report)
+    encoder = task.inputs[0] / "encoder.safetensors" if task.inputs else None
+    train(task.job.environment, task.job.settings, task.job.seed, encoder, task.work, task.device, task.report)
 
 
-_STAGES: dict[Stage, Callable[[Job, Execution, Path, object, int, Report], None]] = {
-    "generate": _generate,
-    "pretrain": _pretrain,
-    "train": _train,
-}
+_STAGES: dict[Stage, Callable[[_Task], None]] = {"generate": _generate, "pretrain": _pretrain, "train": _train}
 
 
 def _noted(bar: Report, file: Path) -> Report:

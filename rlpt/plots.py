@@ -2,6 +2,7 @@
 
 import textwrap
 from pathlib import Path
+from typing import Any
 
 import matplotlib as mpl
 import pandas as pd
@@ -15,7 +16,7 @@ from rlpt.jobs import Curve, Selection, curves
 from rlpt.manifest import Manifest
 from rlpt.provenance import code_version
 
-_STYLE = {
+_STYLE: dict[Any, Any] = {
     "font.size": 8,
     "axes.titlesize": 9,
     "axes.labelsize": 8,
@@ -69,24 +70,23 @@ def _panels(manifest: Manifest, planned: list[Curve], data: pd.DataFrame, labels
     environments = list(dict.fromkeys(curve.environment for curve in planned))
     width, height = _PANEL
     figure = Figure(figsize=(max(width * len(environments), 3.6), height + 1.0), layout="constrained")
-    palette = sns.color_palette("colorblind", len(labels))
-    styles: dict[str, tuple[int, ...] | str] = {
-        label: _DASHES[index % len(_DASHES)] for index, label in enumerate(labels)
-    }
+    palette = dict(zip(labels, sns.color_palette("colorblind", len(labels)), strict=True))
+    styles = {label: _DASHES[index % len(_DASHES)] for index, label in enumerate(labels)}
     for index, environment in enumerate(environments):
         axes = figure.add_subplot(1, len(environments), index + 1)
         panel = data[data["environment"] == environment]
         if len(panel):
             sns.lineplot(
-                panel, x="step", y="smoothed", hue="condition", hue_order=labels, palette=dict(zip(labels, palette, strict=True)),
+                panel, x="step", y="smoothed", hue="condition", hue_order=labels, palette=palette,
                 style="condition", style_order=labels, dashes=styles, errorbar=("ci", 95), seed=0, ax=axes,
                 legend="auto" if index == 0 else False, linewidth=1.2,
             )  # fmt: skip
         _label(axes, environment, first=index == 0)
     first = figure.axes[0]
-    if first.get_legend():
+    legend = first.get_legend()
+    if legend:
         handles, names = first.get_legend_handles_labels()
-        first.get_legend().remove()
+        legend.remove()
         figure.legend(handles, names, loc="outside upper center", ncols=len(labels), frameon=False)
     return figure
 

@@ -73,7 +73,8 @@ def pretrain(dataset: Path, settings: Settings, folder: Path, device: torch.devi
     shuffle = stream(ik.seed, "shuffle")
     row: dict[str, float] = {}
     updates = 0
-    with MetricsWriter(folder) as metrics:
+    columns = ("updates", "train_mse", "test_mse", "train_r2", "test_r2")
+    with MetricsWriter(folder, {"epochs": columns}) as metrics:
         for epoch in range(1, ik.epochs + 1):
             network.train()
             losses = []
@@ -81,7 +82,7 @@ def pretrain(dataset: Path, settings: Settings, folder: Path, device: torch.devi
                 observations, next_observations, actions = pairs.batch(rows, ik.input_range, device)
                 loss = action_loss(network(observations, next_observations), actions)
                 optimiser.zero_grad(set_to_none=True)
-                loss.backward()  # type: ignore[no-untyped-call]
+                loss.backward()
                 optimiser.step()
                 losses.append(loss.detach())
                 updates += 1

@@ -45,4 +45,8 @@ def progress_bar(title: str, total: int, quiet: bool = False) -> Iterator[Report
     """Shows one bar while the block runs, and yields the function that moves it."""
     with progress_display(quiet) as display:
         task = display.add_task(title, total=total, note="")
-        yield lambda done, note="": display.update(task, completed=done, note=note)
+
+        def report(done: int, note: str) -> None:
+            display.update(task, completed=done, note=note)
+
+        yield report

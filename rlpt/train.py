@@ -6,7 +6,7 @@ from pathlib import Path
 import numpy as np
 import torch
 
-from rlpt.agents.sac import SAC
+from rlpt.agents.sac import METRICS, SAC
 from rlpt.data.replay import ReplayBuffer
 from rlpt.envs.pixels import PixelEnvironment, action_size
 from rlpt.metrics import MetricsWriter
@@ -47,7 +47,12 @@ def train(
     )
     random_actions = stream(seed, "random actions")
 
-    with MetricsWriter(folder) as metrics:
+    tables = {
+        "episodes": ("episode", "return"),
+        "evaluations": ("mean_return", *(f"return_{n + 1}" for n in range(train.evaluation_episodes))),
+        "updates": METRICS,
+    }
+    with MetricsWriter(folder, tables) as metrics:
         episodes, episode_return, last_return = 0, 0.0, float("nan")
         time_step = env.reset()
         replay.start_episode(env.frame)

@@ -6,6 +6,7 @@ import numpy as np
 import pytest
 import torch
 
+import rlpt.envs.rendering  # noqa: F401 - chooses how to render, before anything imports dm_control
 from rlpt.settings import Settings
 
 REPOSITORY = Path(__file__).parent.parent

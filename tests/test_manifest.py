@@ -1,6 +1,7 @@
 """Manifests: what they mean, and what is refused with one line that names the place."""
 
 import json
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
@@ -29,7 +30,7 @@ pretrain = "ik"
 
 
 @pytest.fixture
-def write(tmp_path: Path):  # type: ignore[no-untyped-def]
+def write(tmp_path: Path) -> Callable[..., Path]:
     (tmp_path / "profiles").mkdir()
     (tmp_path / "profiles" / "paper.toml").write_text("")
 
@@ -42,14 +43,14 @@ def write(tmp_path: Path):  # type: ignore[no-untyped-def]
     return write
 
 
-def test_the_default_is_the_paper(write) -> None:  # type: ignore[no-untyped-def]
+def test_the_default_is_the_paper(write: Callable[..., Path]) -> None:
     manifest = load_manifest(write(MINIMAL))
     assert [experiment.name for experiment in manifest.experiments] == ["baseline", "ik"]
     for experiment in manifest.experiments:
         assert experiment.settings == Settings()
 
 
-def test_values_override_in_order(write) -> None:  # type: ignore[no-untyped-def]
+def test_values_override_in_order(write: Callable[..., Path]) -> None:
     text = MINIMAL.replace('label = "IK"', 'label = "IK"\nagent = {hidden = 4, features = 4}')
     text += "[agent]\nhidden = 2\nfeatures = 2\nbetas = [0.1, 0.2]\ndiscount = 0.5\n"
     path = write(text, "[agent]\nfeatures = 8\ntau = 0.5\n")
@@ -62,8 +63,8 @@ def test_values_override_in_order(write) -> None:  # type: ignore[no-untyped-def
         assert experiment.settings.agent.discount == 0.5
 
 
-def test_a_budget_is_shared_with_pretraining(write) -> None:  # type: ignore[no-untyped-def]
-    path = write('budget = 80_000\n' + MINIMAL + "pretrain_steps = 5_000\n")
+def test_a_budget_is_shared_with_pretraining(write: Callable[..., Path]) -> None:
+    path = write("budget = 80_000\n" + MINIMAL + "pretrain_steps = 5_000\n")
     baseline, ik = load_manifest(path).experiments
     assert baseline.settings.train.steps == 80_000
     assert ik.settings.train.steps == 75_000
@@ -101,7 +102,9 @@ def test_a_budget_is_shared_with_pretraining(write) -> None:  # type: ignore[no-
         ("no_value", "no_value", "expected key=value"),
     ],
 )
-def test_impossible_values_are_one_line_with_the_place(write, override: str, place: str, problem: str) -> None:  # type: ignore[no-untyped-def]
+def test_impossible_values_are_one_line_with_the_place(
+    write: Callable[..., Path], override: str, place: str, problem: str
+) -> None:
     path = write(MINIMAL)
     with pytest.raises(UsageError) as caught:
         load_manifest(path, overrides=(override,))
@@ -111,7 +114,7 @@ def test_impossible_values_are_one_line_with_the_place(write, override: str, pla
     assert problem in message
 
 
-def test_an_error_names_the_file_that_holds_the_value(write) -> None:  # type: ignore[no-untyped-def]
+def test_an_error_names_the_file_that_holds_the_value(write: Callable[..., Path]) -> None:
     path = write(MINIMAL, "[train]\nsteps = -1\n")
     with pytest.raises(UsageError, match=r"profiles/small\.toml: train\.steps: "):
         load_manifest(path, "small")
@@ -121,12 +124,12 @@ def test_an_error_names_the_file_that_holds_the_value(write) -> None:  # type: i
 
 
 @pytest.mark.parametrize("text", ["title = ", "= 3", "[conditions", "title = 'a'\ntitle = 'b'", "a = [" * 5000])
-def test_malformed_toml_is_refused(write, text: str) -> None:  # type: ignore[no-untyped-def]
+def test_malformed_toml_is_refused(write: Callable[..., Path], text: str) -> None:
     with pytest.raises(UsageError, match="not readable as TOML"):
         load_manifest(write(text))
 
 
-def test_missing_files_are_named(tmp_path: Path, write) -> None:  # type: ignore[no-untyped-def]
+def test_missing_files_are_named(tmp_path: Path, write: Callable[..., Path]) -> None:
     with pytest.raises(UsageError, match="no such file"):
         load_manifest(tmp_path / "absent.toml")
     with pytest.raises(UsageError, match="no profile 'huge'; there are: paper, small"):
@@ -148,7 +151,7 @@ def test_every_manifest_is_valid_under_every_profile(manifest: Path, profile: st
     assert load_manifest(manifest, profile).experiments
 
 
-def test_a_bad_manifest_exits_with_status_2_and_one_line(write) -> None:  # type: ignore[no-untyped-def]
+def test_a_bad_manifest_exits_with_status_2_and_one_line(write: Callable[..., Path]) -> None:
     path = write(MINIMAL + "[train]\nstepz = 1\n")
     result = CliRunner().invoke(main, ["plan", str(path)])
     assert result.exit_code == 2

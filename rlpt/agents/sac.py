@@ -19,6 +19,9 @@ from rlpt.models.initialisation import orthogonal_init
 from rlpt.settings import Settings
 from rlpt.streams import integer_seed, torch_stream
 
+METRICS = ("batch_reward", "critic_loss", "actor_loss", "alpha_loss", "alpha", "entropy")
+"What `SAC.update` returns; all but the first two only when the actor is updated."
+
 Noise = Callable[[tuple[int, ...]], Tensor]
 
 
@@ -193,7 +196,7 @@ class SAC:
         tensors = {"log_alpha": self.log_alpha}
         for name, network in (("actor", self.actor), ("critic", self.critic), ("target", self.target)):
             tensors |= {f"{name}.{key}": tensor for key, tensor in network.state_dict().items()}
-        write_safetensors(path, tensors, {})
+        write_safetensors(path, tensors)
 
 
 def _scaled(images: Tensor) -> Tensor:

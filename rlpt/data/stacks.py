@@ -15,7 +15,8 @@ def stack_indices(newest: np.ndarray, age: np.ndarray, frame_stack: int) -> np.n
         int64 [batch, frame_stack], oldest first; an episode's first frame is repeated where the stack begins before it.
     """
     back = np.arange(frame_stack - 1, -1, -1)
-    return newest[:, None] - np.minimum(back[None, :], age[:, None])
+    indices: np.ndarray = newest[:, None] - np.minimum(back[None, :], age[:, None])
+    return indices
 
 
 def as_channels(stacks: np.ndarray) -> np.ndarray:

@@ -17,7 +17,7 @@ class PixelGymEnv(gymnasium.Env[np.ndarray, np.ndarray]):
     The suite's time limit is reported as `truncated`; `terminated` only where the task itself ends the episode.
     """
 
-    metadata = {"render_modes": ["rgb_array"], "render_fps": 25}  # noqa: RUF012 - gymnasium's own convention
+    metadata = {"render_modes": ["rgb_array"], "render_fps": 25}
 
     def __init__(self, name: str, render_mode: str | None = None, **settings: Any) -> None:
         """Loads task `name`; `settings` are those of `[environment]` in a manifest (`size=64`, ...)."""
@@ -46,7 +46,7 @@ class PixelGymEnv(gymnasium.Env[np.ndarray, np.ndarray]):
         truncated = time_step.last() and not terminated
         return time_step.observation, float(time_step.reward), terminated, truncated, {}
 
-    def render(self) -> np.ndarray:  # type: ignore[override]
+    def render(self) -> np.ndarray:
         """Returns the newest frame, uint8 [size, size, 3]."""
         return self._env.frame
 

@@ -1,5 +1,7 @@
 """The convolutional encoder that pretraining and reinforcement learning share."""
 
+import json
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -63,16 +65,22 @@ class ConvEncoder(nn.Module):
         """
         x = images.contiguous(memory_format=torch.channels_last)
         means, variances = [], []
-        for conv, norm in zip(self.convs, self.norms, strict=True):
+        for conv, norm in self._layers():
             x, mean, variance = batch_norm_relu(conv(x), norm.weight, norm.bias)
             means.append(mean)
             variances.append(variance)
         return x, torch.stack([torch.stack(means), torch.stack(variances)])
 
+    def _layers(self) -> Iterator[tuple[nn.Conv2d, nn.BatchNorm2d]]:
+        for conv, norm in zip(self.convs, self.norms, strict=True):
+            assert isinstance(conv, nn.Conv2d)
+            assert isinstance(norm, nn.BatchNorm2d)
+            yield conv, norm
+
     def evaluate(self, images: Tensor, statistics: "RunningStatistics") -> Tensor:
         """Runs the layers normalised by running statistics; shapes as in `forward`."""
         x = images.contiguous(memory_format=torch.channels_last)
-        for layer, (conv, norm) in enumerate(zip(self.convs, self.norms, strict=True)):
+        for layer, (conv, norm) in enumerate(self._layers()):
             mean, variance = statistics.mean[layer], statistics.variance[layer]
             x = F.batch_norm(conv(x), mean, variance, norm.weight, norm.bias, eps=EPSILON)
             x = F.relu(x, inplace=True)
@@ -106,7 +114,7 @@ def save_encoder(path: Path, encoder: ConvEncoder, statistics: RunningStatistics
     """Writes weights, running statistics and, as metadata, the architecture."""
     tensors = {f"encoder.{name}": tensor for name, tensor in encoder.state_dict().items()}
     tensors |= {f"statistics.{name}": tensor for name, tensor in statistics.state_dict().items()}
-    write_safetensors(path, tensors, {name: str(value) for name, value in encoder.architecture.items()})
+    write_safetensors(path, tensors, encoder.architecture)
 
 
 def load_encoder(path: Path, encoder: ConvEncoder, statistics: RunningStatistics) -> None:
@@ -117,12 +125,12 @@ def load_encoder(path: Path, encoder: ConvEncoder, statistics: RunningStatistics
     """
     try:
         with safe_open(path, "pt") as file:
-            found = file.metadata() or {}
+            found = json.loads((file.metadata() or {}).get("rlpt", "{}"))
         tensors = load_file(path)
-    except (OSError, SafetensorError) as error:
+    except (OSError, SafetensorError, json.JSONDecodeError) as error:
         raise UsageError(f"{path}: not readable as an encoder: {error}") from None
-    wanted = {name: str(value) for name, value in encoder.architecture.items()}
-    if {name: found.get(name) for name in wanted} != wanted:
+    wanted = encoder.architecture
+    if found != wanted:
         described = [", ".join(f"{name} {values.get(name)}" for name in wanted) for values in (found, wanted)]
         raise UsageError(
             f"{path}: another architecture: the file has {described[0]}; the settings ask for {described[1]}: "

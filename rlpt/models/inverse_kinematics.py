@@ -51,8 +51,9 @@ class InverseKinematics(nn.Module):
     def _features(self, images: Tensor) -> Tensor:
         if not self.training:
             return self.encoder.evaluate(images, self.statistics)
+        feature_map: Tensor
         feature_map, seen = self.encoder(images)
-        self.statistics.update(seen.detach())
+        self.statistics.update(seen)
         return feature_map
 
 

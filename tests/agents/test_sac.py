@@ -179,19 +179,15 @@ def test_a_file_that_is_no_encoder_is_refused(tiny_settings: Settings, tmp_path:
 def test_actor_alpha_and_target_move_only_when_due(tiny_settings: Settings) -> None:
     agent = SAC(tiny_settings, 2, 0, torch.device("cpu"))
 
-    def moved(step: int) -> tuple[bool, bool, bool, bool]:
-        watched = (
-            agent.critic.q1[0].weight,
-            agent.actor.policy[0].weight,
-            agent.log_alpha,
-            agent.target.q1[0].weight,
-        )
-        before = [parameter.detach().clone() for parameter in watched]  # type: ignore[union-attr]
+    def moved(step: int) -> list[bool]:
+        heads = (agent.critic.q1, agent.actor.policy, agent.target.q1)
+        watched = [*(next(head.parameters()) for head in heads), agent.log_alpha]
+        before = [parameter.detach().clone() for parameter in watched]
         agent.update(random_batch(tiny_settings, 2), step)
-        return tuple(not torch.equal(a, b) for a, b in zip(before, watched, strict=True))  # type: ignore
+        return [not torch.equal(a, b) for a, b in zip(before, watched, strict=True)]
 
-    assert moved(1) == (True, False, False, False)
-    assert moved(2) == (True, True, True, True)
+    assert moved(1) == [True, False, False, False]
+    assert moved(2) == [True, True, True, True]
 
 
 def test_the_actors_loss_leaves_the_encoder_alone(tiny_settings: Settings) -> None:

@@ -1,0 +1,104 @@
+"""Transition datasets: written by any number of workers, read back by index."""
+
+from pathlib import Path
+
+import h5py
+import numpy as np
+import pytest
+
+from rlpt.data.transitions import TransitionDataset, write_transitions
+from rlpt.envs.pixels import PixelEnvironment
+from rlpt.errors import UsageError
+from rlpt.generate import RandomEpisodes, generate
+from rlpt.settings import EnvironmentSettings, GenerateSettings, Settings
+
+
+def make(path: Path, settings: Settings, workers: int = 1, **changes: int) -> TransitionDataset:
+    wanted = settings.generate.model_copy(update=changes)
+    generate("reacher-easy", settings.environment, wanted, path, workers, lambda done, note: None)
+    return TransitionDataset(path, settings.environment.frame_stack)
+
+
+def test_the_bytes_do_not_depend_on_the_number_of_workers(tiny_settings: Settings, tmp_path: Path) -> None:
+    for workers in (1, 2):
+        make(tmp_path / f"{workers}.h5", tiny_settings, workers)
+    assert (tmp_path / "1.h5").read_bytes() == (tmp_path / "2.h5").read_bytes()
+
+
+def test_the_last_episode_ends_at_t(tiny_settings: Settings, tmp_path: Path) -> None:
+    """60 transitions with a reset every 25 agent steps (100 physics steps): episodes of 25, 25 and 10."""
+    with make(tmp_path / "data.h5", tiny_settings) as dataset:
+        assert len(dataset) == 60
+        assert dataset.frame_count == 26 + 26 + 11
+
+
+def test_stacks_begin_anew_with_every_episode(tiny_settings: Settings, tmp_path: Path) -> None:
+    with make(tmp_path / "data.h5", tiny_settings) as dataset:
+        for index in (0, 25, 50):
+            observation, _, next_observation = dataset[index]
+            np.testing.assert_array_equal(observation[:3], observation[6:])
+            np.testing.assert_array_equal(observation[3:], next_observation[:6])
+        for index in (0, 7, 24, 58):
+            _, _, after = dataset[index]
+            before, _, _ = dataset[index + 1]
+            assert np.array_equal(after, before) == (index != 24)
+        with pytest.raises(IndexError):
+            dataset[60]
+        np.testing.assert_array_equal(dataset[-1][1], dataset.actions[59])
+
+
+def test_playing_the_recorded_actions_gives_the_recorded_frames(tiny_settings: Settings, tmp_path: Path) -> None:
+    with make(tmp_path / "data.h5", tiny_settings) as dataset:
+        env = PixelEnvironment("reacher-easy", tiny_settings.environment)
+        episodes = RandomEpisodes("reacher-easy", tiny_settings.environment, tiny_settings.generate)
+        frames, _ = episodes.play(1, env)
+        stored = np.concatenate(list(dataset.load_frames(24)))[26:52]
+        np.testing.assert_array_equal(frames, stored)
+        env.close()
+
+
+def test_loading_cuts_out_the_middle(tiny_settings: Settings, tmp_path: Path) -> None:
+    with make(tmp_path / "data.h5", tiny_settings) as dataset:
+        whole = np.concatenate(list(dataset.load_frames(24)))
+        np.testing.assert_array_equal(np.concatenate(list(dataset.load_frames(20))), whole[:, 2:22, 2:22])
+
+
+def test_actions_are_uniform_and_decided_by_the_seed(tiny_settings: Settings, tmp_path: Path) -> None:
+    random = RandomEpisodes("reacher-easy", tiny_settings.environment, GenerateSettings(transitions=1000))
+    env = PixelEnvironment("reacher-easy", tiny_settings.environment)
+    actions = np.concatenate([random.play(episode, env)[1] for episode in range(8)])
+    assert actions.shape == (200, 2)
+    assert abs(actions.mean()) < 0.1
+    assert np.square(actions).mean() == pytest.approx(1 / 3, abs=0.04)
+    one, other = (make(tmp_path / f"{seed}.h5", tiny_settings, seed=seed).actions for seed in (0, 1))
+    assert not np.array_equal(one, other)
+    env.close()
+
+
+@pytest.mark.parametrize(("task", "limit"), [("reacher-easy", 2_000), ("cheetah-run", 6_000), ("walker-walk", 9_000)])
+def test_a_frame_at_the_papers_size_is_small(tmp_path: Path, task: str, limit: int) -> None:
+    path = tmp_path / "data.h5"
+    generate(task, EnvironmentSettings(), GenerateSettings(transitions=100), path, 1, lambda done, note: None)
+    with TransitionDataset(path, 3) as dataset:
+        assert path.stat().st_size / dataset.frame_count < limit
+
+
+@pytest.mark.parametrize("damage", ["truncated", "foreign", "text", "absent"])
+def test_a_bad_file_is_refused_by_name(tiny_settings: Settings, tmp_path: Path, damage: str) -> None:
+    path = tmp_path / "data.h5"
+    if damage == "truncated":
+        make(path, tiny_settings)
+        path.write_bytes(path.read_bytes()[:1000])
+    elif damage == "foreign":
+        with h5py.File(path, "w") as file:
+            file["frames"] = np.zeros(3)
+    elif damage == "text":
+        path.write_text("no dataset")
+    with pytest.raises(UsageError, match=r"data\.h5: not"):
+        TransitionDataset(path, 3)
+
+
+def test_a_write_that_fails_leaves_nothing(tmp_path: Path) -> None:
+    with pytest.raises(RuntimeError), write_transitions(tmp_path / "data.h5", 10, 5, 8, 2):
+        raise RuntimeError
+    assert list(tmp_path.iterdir()) == []

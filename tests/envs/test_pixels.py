@@ -1,0 +1,146 @@
+"""Pixel environments on real dm_control tasks."""
+
+import dm_env
+import gymnasium
+import numpy as np
+import pytest
+from absl.testing import absltest
+from dm_control import suite
+from dm_env import test_utils
+from gymnasium.utils.env_checker import check_env
+
+import rlpt.envs.gym
+from rlpt.envs.pixels import PixelEnvironment, action_size
+from rlpt.envs.tasks import NAMES, SUITE_TASKS, split_name
+from rlpt.errors import UsageError
+from rlpt.settings import EnvironmentSettings
+
+SMALL = EnvironmentSettings(size=24, shadows=False, reflections=False, multisampling=0)
+
+
+def test_the_known_names_are_the_suites() -> None:
+    listed = {(domain, task) for domain, tasks in SUITE_TASKS.items() for task in tasks}
+    assert listed == set(suite.ALL_TASKS)
+    assert split_name("ball_in_cup-catch") == ("ball_in_cup", "catch")
+
+
+def test_an_unknown_name_is_refused_with_the_nearest() -> None:
+    with pytest.raises(UsageError, match="did you mean 'cheetah-run'"):
+        PixelEnvironment("cheetah-rum", SMALL)
+
+
+class TestDmEnvConventions(test_utils.EnvironmentTestMixin, absltest.TestCase):  # type: ignore[misc]
+    """dm_env's own checks."""
+
+    def make_object_under_test(self) -> PixelEnvironment:
+        return PixelEnvironment("cartpole-swingup", SMALL)
+
+
+@pytest.mark.parametrize("name", ["cheetah-run", "reacher-easy", "walker-walk", "cartpole-swingup", "finger-spin"])
+def test_tasks_render_and_move(name: str) -> None:
+    env = PixelEnvironment(name, SMALL, seed=1)
+    first = env.reset()
+    assert first.observation.shape == (9, 24, 24)
+    assert first.observation.dtype == np.uint8
+    np.testing.assert_array_equal(first.observation[:3], first.observation[6:])  # the first frame fills the stack
+    for _ in range(3):
+        last = env.step(np.ones(action_size(env)))
+    assert not np.array_equal(first.observation, last.observation)
+    env.close()
+
+
+def test_the_stack_holds_the_last_frames_oldest_first() -> None:
+    env = PixelEnvironment("walker-walk", SMALL)
+    env.reset()
+    frames = [env.frame]
+    for _ in range(4):
+        observation = env.step(np.ones(6)).observation
+        frames.append(env.frame)
+    expected = np.concatenate([frame.transpose(2, 0, 1) for frame in frames[-3:]])
+    np.testing.assert_array_equal(observation, expected)
+    env.close()
+
+
+def test_a_step_repeats_the_action_and_sums_the_reward() -> None:
+    repeated = PixelEnvironment("walker-walk", SMALL, seed=5)
+    single = suite.load("walker", "walk", task_kwargs={"random": np.random.RandomState(5)})
+    repeated.reset()
+    single.reset()
+    action = np.full(6, 0.3)
+    for _ in range(5):
+        expected = sum(single.step(action).reward for _ in range(4))
+        assert repeated.step(action).reward == pytest.approx(expected)
+    np.testing.assert_array_equal(repeated.physics.get_state(), single.physics.get_state())
+    repeated.close()
+
+
+def test_a_time_limit_ends_the_episode_without_ending_its_value() -> None:
+    env = PixelEnvironment("reacher-easy", SMALL)
+    env.reset()
+    steps = [env.step(np.zeros(2)) for _ in range(250)]
+    assert [step.last() for step in steps] == [False] * 249 + [True]
+    assert steps[-1].discount == 1.0
+    assert env.step(np.zeros(2)).first()
+    env.close()
+
+
+def test_actions_are_scaled_to_the_tasks_range() -> None:
+    env = PixelEnvironment("lqr-lqr_2_1", SMALL)
+    assert env.action_spec().minimum == -1
+    env.reset()
+    env.step(np.array([0.0]))
+    assert env.physics.control()[0] == pytest.approx(0.0)
+    env.close()
+
+
+def test_a_seed_decides_the_episodes() -> None:
+    env = PixelEnvironment("reacher-easy", SMALL, seed=3)
+    first, second = env.reset().observation, env.reset().observation
+    env.seed(3)
+    np.testing.assert_array_equal(env.reset().observation, first)
+    assert not np.array_equal(first, second)
+    env.close()
+
+
+def test_rendering_quality_changes_pixels_and_the_buffers_size_does_not() -> None:
+    def frame(**settings: object) -> np.ndarray:
+        env = PixelEnvironment("walker-walk", EnvironmentSettings(size=64, **settings), seed=0)  # type: ignore[arg-type]
+        env.reset()
+        image = env.frame
+        env.close()
+        return image
+
+    full = frame()
+    np.testing.assert_array_equal(full, frame(offscreen_size=(640, 480)))
+    for setting in ({"shadows": False}, {"multisampling": 0}, {"camera": 1}):
+        assert not np.array_equal(full, frame(**setting)), setting
+
+
+def test_a_camera_that_is_not_there_is_refused() -> None:
+    with pytest.raises(UsageError, match=r"environment\.camera is 7, but this task has \d+ fixed"):
+        PixelEnvironment("reacher-easy", SMALL.model_copy(update={"camera": 7}))
+
+
+@pytest.mark.parametrize("name", ["reacher-easy", "cartpole-swingup"])
+@pytest.mark.filterwarnings("ignore:.*:UserWarning:gymnasium")
+def test_the_gymnasium_adapter_passes_gymnasiums_own_check(name: str) -> None:
+    env = gymnasium.make(f"rlpt.envs.gym:rlpt/{name}-v0", size=24, render_mode="rgb_array")
+    check_env(env.unwrapped)
+    observation, _ = env.reset(seed=0)
+    again, _ = env.reset(seed=0)
+    np.testing.assert_array_equal(observation, again)
+    env.close()
+
+
+def test_every_task_is_registered_and_time_limits_truncate() -> None:
+    assert {f"rlpt/{name}-v0" for name in NAMES} <= set(gymnasium.registry)
+    env = rlpt.envs.gym.PixelGymEnv("reacher-easy", size=24)
+    env.reset()
+    ends = [env.step(np.zeros(2, np.float32))[2:4] for _ in range(250)]
+    assert ends[-1] == (False, True)
+    assert not any(terminated or truncated for terminated, truncated in ends[:-1])
+    env.close()
+
+
+def test_dm_env_sees_a_dm_env() -> None:
+    assert issubclass(PixelEnvironment, dm_env.Environment)

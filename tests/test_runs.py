@@ -1,0 +1,59 @@
+"""Run folders: complete or absent, one process at a time."""
+
+import json
+from pathlib import Path
+
+import pytest
+import yaml
+
+from rlpt.errors import UsageError
+from rlpt.files import whole_file, write_text
+from rlpt.runs import Busy, RunFolder
+
+
+def test_a_run_appears_when_it_is_complete(tmp_path: Path) -> None:
+    folder = RunFolder(tmp_path, "train", "a-1")
+    assert folder.state() == "missing"
+    with folder.claim({"steps": 3}) as work:
+        (work / "result.txt").write_text("x")
+        assert folder.state() == "running"
+        assert not folder.path.exists()
+    assert folder.state() == "done"
+    assert yaml.safe_load((folder.path / "settings.yaml").read_text()) == {"steps": 3}
+    provenance = json.loads((folder.path / "provenance.json").read_text())
+    assert {"code", "packages", "machine", "threads", "started", "finished", "seconds"} == set(provenance)
+    assert [path.name for path in folder.path.parent.iterdir()] == ["a-1"]
+
+
+def test_a_failed_run_says_why_and_can_be_repeated(tmp_path: Path) -> None:
+    folder = RunFolder(tmp_path, "train", "a-1")
+    with pytest.raises(RuntimeError), folder.claim({}) as work:
+        (work / "half.txt").write_text("x")
+        raise RuntimeError("it broke\nin two lines")
+    assert (folder.state(), folder.error()) == ("failed", "it broke")
+    with folder.claim({}) as work:
+        assert not (work / "half.txt").exists()
+    assert (folder.state(), folder.error()) == ("done", "")
+
+
+def test_a_run_is_worked_on_by_one_process(tmp_path: Path) -> None:
+    folder = RunFolder(tmp_path, "train", "a-1")
+    with folder.claim({}), pytest.raises(Busy, match="another process"), RunFolder(tmp_path, "train", "a-1").claim({}):
+        pass
+
+
+def test_a_runs_folder_that_cannot_be_made_is_refused(tmp_path: Path) -> None:
+    (tmp_path / "runs").write_text("a file in the way")
+    with pytest.raises(UsageError, match="choose another --runs"), RunFolder(tmp_path / "runs", "train", "a").claim({}):
+        pass
+
+
+def test_a_file_appears_whole_or_not_at_all(tmp_path: Path) -> None:
+    path = tmp_path / "folder" / "file.txt"
+    write_text(path, "first")
+    with pytest.raises(RuntimeError), whole_file(path) as aside:
+        aside.write_text("half")
+        assert path.read_text() == "first"
+        raise RuntimeError
+    assert path.read_text() == "first"
+    assert list(path.parent.iterdir()) == [path]

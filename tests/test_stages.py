@@ -1,0 +1,202 @@
+"""The stages on real pixels at tiny sizes, and everything together through the command line."""
+
+import csv
+import json
+import subprocess
+import sys
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import av
+import numpy as np
+import pytest
+import tomli
+import torch
+from click.testing import CliRunner, Result
+from PIL import Image
+
+from rlpt.cli import main
+from rlpt.data.transitions import write_transitions
+from rlpt.generate import generate
+from rlpt.models.encoder import ConvEncoder, RunningStatistics, load_encoder
+from rlpt.pretrain import pretrain
+from rlpt.settings import Settings
+from rlpt.train import train
+
+CPU = torch.device("cpu")
+
+
+def silent(done: int, note: str) -> None:
+    pass
+
+
+def rows(path: Path) -> list[dict[str, str]]:
+    with path.open() as file:
+        return list(csv.DictReader(file))
+
+
+def changed(settings: Settings, section: str, **values: Any) -> Settings:
+    return settings.model_copy(update={section: getattr(settings, section).model_copy(update=values)})
+
+
+@pytest.fixture(scope="module")
+def dataset(tiny_settings: Settings, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    path = tmp_path_factory.mktemp("data") / "transitions.h5"
+    generate("reacher-easy", tiny_settings.environment, tiny_settings.generate, path, 1, silent)
+    return path
+
+
+def test_pretraining_reports_each_epoch_and_writes_the_encoder(
+    tiny_settings: Settings, dataset: Path, tmp_path: Path
+) -> None:
+    last = pretrain(dataset, tiny_settings, tmp_path, CPU, silent)
+    epochs = rows(tmp_path / "epochs.csv")
+    assert [row["step"] for row in epochs] == ["1", "2"]
+    assert set(epochs[0]) == {"step", "updates", "train_mse", "test_mse", "train_r2", "test_r2"}
+    assert int(epochs[-1]["updates"]) == last["updates"] == 8  # 57 training rows: 3 batches of 16 and one of 9, twice
+    summary = json.loads((tmp_path / "summary.json").read_text())
+    assert summary["test_r2"] == pytest.approx(1 - summary["test_mse"] / summary["test_mse_of_mean_action"])
+    assert summary["learned"] == (summary["test_r2"] > 0)
+    encoder, statistics = ConvEncoder(tiny_settings.encoder, 3), RunningStatistics(tiny_settings.encoder)
+    load_encoder(tmp_path / "encoder.safetensors", encoder, statistics)
+    assert statistics.mean.abs().sum() > 0
+
+
+def test_pretraining_can_learn(tiny_settings: Settings, tmp_path: Path) -> None:
+    """Frames whose brightness change is the action: held-out R² rises far above the floor."""
+    random = np.random.default_rng(0)
+    actions = random.uniform(-1, 1, (400, 1)).astype(np.float32)
+    with write_transitions(tmp_path / "data.h5", 400, 1, 24, 1) as writer:
+        for action in actions:
+            scene = random.integers(80, 120, (24, 24, 3))
+            frames = np.stack([scene, scene + np.round(60 * action[0]) * (np.arange(24) > 12)[:, None, None]])
+            writer.append(frames.astype(np.uint8), action[None])
+    settings = changed(tiny_settings, "ik", epochs=12, dropout=0.0, input_range=1, hidden=(32, 16))
+    assert pretrain(tmp_path / "data.h5", settings, tmp_path, CPU, silent)["test_r2"] > 0.5
+
+
+def test_two_runs_of_one_job_write_the_same_bytes(tiny_settings: Settings, dataset: Path, tmp_path: Path) -> None:
+    for name in ("a", "b"):
+        (tmp_path / name).mkdir()
+        pretrain(dataset, tiny_settings, tmp_path / name, CPU, silent)
+        encoder = tmp_path / name / "encoder.safetensors"
+        train("reacher-easy", tiny_settings, 37, encoder, tmp_path / name, CPU, silent)
+    files = sorted(path.name for path in (tmp_path / "a").iterdir() if path.is_file())
+    assert {"encoder.safetensors", "epochs.csv", "evaluations.csv", "policy.safetensors", "updates.csv"} <= set(files)
+    for name in files:
+        assert (tmp_path / "a" / name).read_bytes() == (tmp_path / "b" / name).read_bytes(), name
+
+
+def test_training_logs_episodes_updates_and_evaluations(tiny_settings: Settings, tmp_path: Path) -> None:
+    settings = changed(tiny_settings, "train", steps=260, evaluate_every=130, record_video=True, initial_updates=1)
+    train("reacher-easy", settings, 37, None, tmp_path, CPU, silent)
+    (episode,) = rows(tmp_path / "episodes.csv")
+    assert (episode["step"], episode["episode"]) == ("250", "1")
+    assert [row["step"] for row in rows(tmp_path / "evaluations.csv")] == ["0", "130", "260"]
+    updates = rows(tmp_path / "updates.csv")
+    assert [row["step"] for row in updates] == [str(step) for step in range(20, 260, 10)]
+    assert all(float(row["critic_loss"]) > 0 for row in updates)
+    assert any((tmp_path / "tensorboard").iterdir())
+    with av.open(str(tmp_path / "evaluation.mp4")) as video:
+        frames = sum(1 for _ in video.decode(video=0))
+        assert frames == 250
+        assert (video.streams.video[0].width, float(video.streams.video[0].average_rate or 0)) == (96, 12.5)
+
+
+@pytest.fixture
+def rlpt(tiny_settings: Settings, tmp_path: Path) -> Callable[..., Result]:
+    """Runs a command on a tiny manifest with a baseline and an IK condition."""
+    (tmp_path / "profiles").mkdir()
+    sections = tiny_settings.model_dump(mode="json", exclude_none=True)
+    lines = []
+    for name, values in sections.items():
+        lines += [f"[{name}]", *(f"{key} = {json.dumps(value)}" for key, value in values.items())]
+    (tmp_path / "profiles" / "tiny.toml").write_text("\n".join(lines))
+    manifest = tmp_path / "tiny.toml"
+    manifest.write_text(
+        'title = "Tiny"\nprofile = "tiny"\nenvironments = ["reacher-easy"]\nseeds = [37]\n'
+        '[conditions.baseline]\nlabel = "Baseline"\n[conditions.ik]\nlabel = "IK"\npretrain = "ik"\n'
+    )
+    tomli.loads(manifest.read_text())
+
+    def invoke(command: str, *arguments: str) -> Result:
+        options = [] if command == "plan" else ["--runs", str(tmp_path / "runs")]
+        return CliRunner().invoke(main, [command, str(manifest), *options, *arguments])
+
+    return invoke
+
+
+def test_run_does_what_is_missing_and_then_nothing(rlpt: Callable[..., Result], tmp_path: Path) -> None:
+    set_long = ("--set", "train.steps=260")  # long enough for one episode
+    result = rlpt("run", "--jobs", "2", *set_long)
+    assert result.exit_code == 0, result.output
+    assert "4 ran" in result.stdout
+
+    status = rlpt("status", *set_long)
+    assert "4 done" in status.stdout
+
+    figures = tmp_path / "runs" / "figures"
+    assert sorted(path.name for path in figures.iterdir()) == ["tiny-tiny.pdf", "tiny-tiny.png"]
+    with Image.open(figures / "tiny-tiny.png") as image:
+        assert image.info["Title"] == "Tiny"
+        assert "from-scratch-s37" in image.info["Description"]
+
+    before = {path: path.stat().st_mtime_ns for path in (tmp_path / "runs" / "train").rglob("*")}
+    again = rlpt("run", "--jobs", "2", *set_long)
+    assert again.exit_code == 0
+    assert "nothing to do: all 4 jobs are done" in again.stdout
+    assert {path: path.stat().st_mtime_ns for path in (tmp_path / "runs" / "train").rglob("*")} == before
+
+
+def test_a_failed_job_fails_what_needs_it_and_is_tried_again(rlpt: Callable[..., Result], tmp_path: Path) -> None:
+    in_the_way = tmp_path / "runs" / "generate"
+    in_the_way.parent.mkdir()
+    in_the_way.write_text("a file where a folder should be")
+    result = rlpt("run", "--quiet")
+    assert result.exit_code == 1
+    assert all(outcome in result.stdout for outcome in ("1 ran", "1 failed", "2 skipped"))
+    assert "failed: reacher-easy-t60-" in result.stderr
+    in_the_way.unlink()
+    result = rlpt("run", "--quiet")
+    assert result.exit_code == 0, result.output
+    assert "1 done, 3 ran" in result.stdout
+
+
+def test_a_stage_without_its_input_says_what_to_run(rlpt: Callable[..., Result]) -> None:
+    result = rlpt("train", "--condition", "ik", "--quiet")
+    assert result.exit_code == 2
+    assert "run `rlpt pretrain` first" in result.stderr
+
+
+def test_an_encoder_that_learned_nothing_is_loudly_reported(rlpt: Callable[..., Result], tmp_path: Path) -> None:
+    assert rlpt("generate", "--quiet").exit_code == 0
+    bad = ("--set", "ik.learning_rate=10.0", "--quiet")
+    result = rlpt("pretrain", *bad)
+    assert result.exit_code == 0, result.output
+    (summary,) = (tmp_path / "runs" / "pretrain").glob("*/summary.json")
+    assert json.loads(summary.read_text())["learned"] is False
+    assert "WARNING" in result.stderr
+    assert "the encoder has learned nothing" in result.stderr
+
+
+def test_plotting_without_runs_names_what_is_missing(rlpt: Callable[..., Result], tmp_path: Path) -> None:
+    result = rlpt("plot")
+    assert result.exit_code == 0, result.output
+    assert (tmp_path / "runs" / "figures" / "tiny-tiny.png").is_file()
+
+
+def test_cuda_where_there_is_none_is_refused(rlpt: Callable[..., Result]) -> None:
+    if torch.cuda.is_available():
+        pytest.skip("this machine has a CUDA device")
+    result = rlpt("run", "--device", "cuda")
+    assert result.exit_code == 2
+    assert "PyTorch sees no CUDA device" in result.stderr
+
+
+def test_help_needs_no_slow_imports() -> None:
+    code = "import sys, rlpt.cli; sys.exit(bool({'torch', 'dm_control', 'seaborn', 'matplotlib'} & set(sys.modules)))"
+    assert subprocess.run([sys.executable, "-c", code], check=False).returncode == 0
+    result = CliRunner().invoke(main, ["--help"])
+    for command in ("doctor", "plan", "generate", "pretrain", "train", "run", "status", "plot"):
+        assert command in result.stdout
