@@ -9,6 +9,7 @@ import pandas as pd
 import seaborn as sns
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
+from matplotlib.lines import Line2D
 from matplotlib.ticker import FuncFormatter
 
 from rlpt.files import whole_file
@@ -46,9 +47,8 @@ def draw_learning_curves(manifest: Manifest, selection: Selection, runs: Path) -
     planned = curves(manifest, selection)
     finished = [curve for curve in planned if curve.job.folder(runs).state() == "done"]
     data = load_returns(finished, runs, manifest.plot.smoothing)
-    labels = list(dict.fromkeys(curve.label for curve in planned))
     with mpl.rc_context(_STYLE):
-        figure = _panels(manifest, planned, data, labels)
+        figure = _panels(planned, data)
         _caption(figure, manifest, planned, finished)
         return _save(figure, manifest, runs / "figures" / f"{manifest.name}-{manifest.profile}", finished)
 
@@ -66,28 +66,30 @@ def load_returns(finished: list[Curve], runs: Path, smoothing: int) -> pd.DataFr
     return pd.concat(tables, ignore_index=True) if tables else pd.DataFrame(columns=columns)
 
 
-def _panels(manifest: Manifest, planned: list[Curve], data: pd.DataFrame, labels: list[str]) -> Figure:
+def _panels(planned: list[Curve], data: pd.DataFrame) -> Figure:
     environments = list(dict.fromkeys(curve.environment for curve in planned))
+    labels = list(dict.fromkeys(curve.label for curve in planned))
+    colours = dict(zip(labels, sns.color_palette("colorblind", len(labels)), strict=True))
+    dashes = {label: _DASHES[index % len(_DASHES)] for index, label in enumerate(labels)}
     width, height = _PANEL
-    figure = Figure(figsize=(max(width * len(environments), 3.6), height + 1.0), layout="constrained")
-    palette = dict(zip(labels, sns.color_palette("colorblind", len(labels)), strict=True))
-    styles = {label: _DASHES[index % len(_DASHES)] for index, label in enumerate(labels)}
+    columns = min(len(labels), 2 * len(environments))
+    rows = -(-len(labels) // columns)
+    figure = Figure(figsize=(max(width * len(environments), 3.6), height + 0.8 + 0.2 * rows), layout="constrained")
     for index, environment in enumerate(environments):
         axes = figure.add_subplot(1, len(environments), index + 1)
         panel = data[data["environment"] == environment]
         if len(panel):
             sns.lineplot(
-                panel, x="step", y="smoothed", hue="condition", hue_order=labels, palette=palette,
-                style="condition", style_order=labels, dashes=styles, errorbar=("ci", 95), seed=0, ax=axes,
-                legend="auto" if index == 0 else False, linewidth=1.2,
+                panel, x="step", y="smoothed", hue="condition", hue_order=labels, palette=colours,
+                style="condition", style_order=labels, dashes=dashes, errorbar=("ci", 95), seed=0,
+                legend=False, linewidth=1.2, ax=axes,
             )  # fmt: skip
         _label(axes, environment, first=index == 0)
-    first = figure.axes[0]
-    legend = first.get_legend()
-    if legend:
-        handles, names = first.get_legend_handles_labels()
-        legend.remove()
-        figure.legend(handles, names, loc="outside upper center", ncols=len(labels), frameon=False)
+    handles = [
+        Line2D([], [], color=colours[label], linestyle=(0, dashes[label] or None), label=label)  # type: ignore[arg-type]
+        for label in labels
+    ]
+    figure.legend(handles=handles, loc="outside upper center", ncols=columns, frameon=False)
     return figure
 
 
@@ -104,9 +106,9 @@ def _caption(figure: Figure, manifest: Manifest, planned: list[Curve], finished:
     code = code_version()
     commit = (code.get("commit") or "unknown")[:9] + ("+changes" if code.get("dirty") else "")
     seeds = len({curve.seed for curve in planned})
-    interval = "band: 95 % bootstrap interval over seeds" if seeds > 1 else "one seed: no interval"
+    interval = f"mean and 95 % bootstrap interval over {seeds} seeds" if seeds > 1 else "one seed, so no interval"
     lines = [
-        f"{manifest.title}. Moving average of {manifest.plot.smoothing} episodes; {seeds} seed(s), {interval}.",
+        f"{manifest.title}. Moving average of {manifest.plot.smoothing} episodes; {interval}.",
         f"manifest {manifest.path.name} · profile {manifest.profile} · rlpt {code['rlpt']} · commit {commit}",
     ]
     missing = [curve for curve in planned if curve not in finished]
