@@ -15,6 +15,7 @@ from rlpt import __version__
 from rlpt.errors import UsageError
 
 if TYPE_CHECKING:
+    from rlpt.data.imagenet import ClassChoice
     from rlpt.jobs import Job, Selection
     from rlpt.manifest import Manifest
 
@@ -75,15 +76,16 @@ def _options(*options: Callable[..., Any]) -> Callable[..., Any]:
     return decorate
 
 
-_manifest_options = _options(
-    MANIFEST,
+_scale_options = _options(
     click.option("--profile", help="Scale: a file of profiles/ beside the manifest (paper, lite, smoke, demo)."),
     click.option("--set", "overrides", multiple=True, metavar="KEY=VALUE", help="Override a setting: train.steps=500."),
 )
+_manifest_options = _options(MANIFEST, _scale_options)
 _selection_options = _options(
     click.option("--env", "environments", multiple=True, help="Only this environment (repeatable)."),
     click.option("--condition", "conditions", multiple=True, help="Only this condition (repeatable)."),
     click.option("--seed", "seeds", multiple=True, type=int, help="Only this seed (repeatable)."),
+    click.option("--video", "videos", multiple=True, help="Only this background video (repeatable)."),
 )
 _runs_option = click.option(
     "--runs",
@@ -92,8 +94,16 @@ _runs_option = click.option(
     show_default=True,
     help="Where results go.",
 )
+_data_option = click.option(
+    "--data",
+    type=click.Path(path_type=Path),
+    default=Path("data"),
+    show_default=True,
+    help="Where video clips and image folders are.",
+)
 _execution_options = _options(
     _runs_option,
+    _data_option,
     click.option("--device", type=click.Choice(["auto", "cpu", "cuda"]), default="auto", show_default=True),
     click.option("--threads", type=click.IntRange(min=0), default=0, help="CPU threads of a job.  [default: all]"),
     click.option("--quiet", is_flag=True, help="No progress bars."),
@@ -106,10 +116,12 @@ def _load(manifest: Path, profile: str | None, overrides: tuple[str, ...]) -> "M
     return load_manifest(manifest, profile, overrides)
 
 
-def _selection(environments: tuple[str, ...], conditions: tuple[str, ...], seeds: tuple[int, ...]) -> "Selection":
+def _selection(
+    environments: tuple[str, ...], conditions: tuple[str, ...], seeds: tuple[int, ...], videos: tuple[str, ...]
+) -> "Selection":
     from rlpt.jobs import Selection
 
-    return Selection(environments, conditions, seeds)
+    return Selection(environments, conditions, seeds, videos)
 
 
 @main.command()
@@ -126,37 +138,31 @@ def doctor(runs: Path) -> None:
 
 
 @main.command()
-@_manifest_options
+@click.argument("manifests", metavar="MANIFEST...", nargs=-1, required=True, type=click.Path(path_type=Path))
+@_scale_options
 @_selection_options
 @click.option("--json", "as_json", is_flag=True, help="Print a list of jobs for programs.")
 def plan(
-    manifest: Path,
-    profile: str | None,
-    overrides: tuple[str, ...],
-    as_json: bool,
-    **selected: Any,
+    manifests: tuple[Path, ...], profile: str | None, overrides: tuple[str, ...], as_json: bool, **selected: Any
 ) -> None:
-    """Show every job with its inputs, steps and disk; run nothing."""
-    from rlpt.estimates import disk_bytes, steps
+    """Show every job with its inputs, steps and disk, and what several manifests share; run nothing.
+
+    \b
+    Examples:
+      rlpt plan experiments/fig08_ik.toml
+      rlpt plan experiments/fig*.toml
+    """
+    from rlpt.estimates import describe
     from rlpt.jobs import plan as plan_jobs
 
-    jobs = plan_jobs(_load(manifest, profile, overrides), _selection(**selected))
-    rows = [
-        {
-            "id": job.id,
-            "stage": job.stage,
-            "inputs": [needed.id for needed in job.inputs],
-            "steps": steps(job),
-            "disk_bytes": disk_bytes(job),
-        }
-        for job in jobs
-    ]
+    plans = {path: plan_jobs(_load(path, profile, overrides), _selection(**selected)) for path in manifests}
     if as_json:
-        click.echo(json.dumps(rows, indent=2))
+        distinct = {job.id: job for jobs in plans.values() for job in jobs}
+        click.echo(json.dumps([describe(job) for job in distinct.values()], indent=2))
         return
     from rlpt.tables import plan_table
 
-    plan_table(rows)
+    plan_table(plans)
 
 
 def _stage_command(stage: str, summary: str) -> click.Command:
@@ -170,6 +176,7 @@ def _stage_command(stage: str, summary: str) -> click.Command:
         overrides: tuple[str, ...],
         job_id: str | None,
         runs: Path,
+        data: Path,
         device: str,
         threads: int,
         quiet: bool,
@@ -187,7 +194,7 @@ def _stage_command(stage: str, summary: str) -> click.Command:
             if job.folder(runs).state() == "done":
                 click.echo(f"done already: {path}")
                 continue
-            run_job(job, Execution(runs, device, threads, quiet))
+            run_job(job, Execution(runs, data, device, threads, quiet))
             click.echo(f"done: {path}")
 
     return click.command(stage, help=summary)(command)
@@ -236,6 +243,7 @@ def run(
     overrides: tuple[str, ...],
     parallel: int,
     runs: Path,
+    data: Path,
     device: str,
     threads: int,
     quiet: bool,
@@ -257,10 +265,21 @@ def run(
         choose_device(device)
 
     def arguments(job: "Job") -> list[str]:
-        options = ["--profile", loaded.profile, "--runs", str(runs), "--device", device, "--job", job.id]
+        options = [
+            "--profile",
+            loaded.profile,
+            "--runs",
+            str(runs),
+            "--data",
+            str(data),
+            "--device",
+            device,
+            "--job",
+            job.id,
+        ]
         return [job.stage, str(manifest), *options, *(f"--set={text}" for text in overrides)]
 
-    execution = Execution(runs, device, threads, quiet)
+    execution = Execution(runs, data, device, threads, quiet)
     jobs = plan_jobs(loaded, selection)
     outcome = LocalScheduler(jobs, execution, parallel, arguments).run()
     if outcome["done"] == len(jobs):
@@ -270,6 +289,43 @@ def run(
     if outcome["failed"]:
         sys.exit(1)
     _draw(loaded, selection, runs)
+
+
+@main.group()
+def data() -> None:
+    """Fetch or check inputs: video clips and ImageNet."""
+
+
+@data.command("videos")
+@_data_option
+def data_videos(data: Path) -> None:
+    """Download the three published background clips, or check those that are there, by SHA-256."""
+    from rlpt.data.videos import fetch_videos
+
+    for number, path in fetch_videos(data / "videos").items():
+        click.echo(f"video {number}: {path}")
+
+
+@data.command("imagenet")
+@click.argument("path", type=click.Path(path_type=Path))
+@click.option("--classes", type=click.Choice(["paper", "all"]), default="paper", show_default=True)
+@click.option("--size", type=click.IntRange(min=8), default=100, show_default=True, help="Pixels; environment.size.")
+@click.option("--threads", type=click.IntRange(min=0), default=0, help="Worker processes.  [default: all]")
+@click.option("--quiet", is_flag=True, help="No progress bars.")
+@_data_option
+def data_imagenet(path: Path, classes: "ClassChoice", size: int, threads: int, quiet: bool, data: Path) -> None:
+    """Check a folder of labelled images (train/CLASS/*.JPEG, val/CLASS/*.JPEG) and decode it once into the cache.
+
+    The classes are the paper's 100, or with --classes all every folder of train/. Manifests look for the images at
+    DATA/imagenet (a link will do).
+
+    \b
+    Example: rlpt data imagenet /datasets/ILSVRC2012
+    """
+    from rlpt.data.imagenet import check_and_cache
+
+    for line in check_and_cache(path, classes, size, data / "cache", threads, quiet):
+        click.echo(line)
 
 
 @main.command()

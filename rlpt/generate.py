@@ -25,6 +25,12 @@ class RandomEpisodes:
     environment: str
     settings: EnvironmentSettings
     generate: GenerateSettings
+    video: np.ndarray | None = None
+    "Distracting background, uint8 [frames, size, size, 3]."
+
+    def load(self) -> PixelEnvironment:
+        """Returns the environment to play in."""
+        return PixelEnvironment(self.environment, self.settings, video=self.video)
 
     @property
     def episode_steps(self) -> int:
@@ -51,20 +57,12 @@ class RandomEpisodes:
         return np.stack(frames), actions
 
 
-def generate(
-    environment: str,
-    environment_settings: EnvironmentSettings,
-    settings: GenerateSettings,
-    path: Path,
-    workers: int,
-    report: Report,
-) -> None:
+def generate(episodes: RandomEpisodes, path: Path, workers: int, report: Report) -> None:
     """Writes T transitions to `path`; the same bytes for any number of `workers`."""
-    episodes = RandomEpisodes(environment, environment_settings, settings)
-    probe = PixelEnvironment(environment, environment_settings)
-    actions, size = action_size(probe), environment_settings.size
+    probe = episodes.load()
+    transitions, size = episodes.generate.transitions, episodes.settings.size
     done = 0
-    with write_transitions(path, settings.transitions, episodes.episode_steps, size, actions) as writer:
+    with write_transitions(path, transitions, episodes.episode_steps, size, action_size(probe)) as writer:
         played = _play_here(episodes, probe) if workers == 1 else _play_in_workers(episodes, workers)
         for frames, taken in played:
             writer.append(frames, taken)
@@ -88,7 +86,7 @@ _worker: tuple[RandomEpisodes, PixelEnvironment]
 
 def _start_worker(episodes: RandomEpisodes) -> None:
     global _worker
-    _worker = episodes, PixelEnvironment(episodes.environment, episodes.settings)
+    _worker = episodes, episodes.load()
 
 
 def _play_in_worker(episode: int) -> tuple[np.ndarray, np.ndarray]:

@@ -7,6 +7,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Literal
 
+from rlpt.data.clips import Clip
 from rlpt.errors import UsageError
 from rlpt.manifest import Experiment, Manifest
 from rlpt.runs import RunFolder
@@ -26,6 +27,7 @@ class Selection:
     environments: tuple[str, ...] = ()
     conditions: tuple[str, ...] = ()
     seeds: tuple[int, ...] = ()
+    videos: tuple[str, ...] = ()
 
     def check(self, manifest: Manifest) -> None:
         """Raises UsageError if something is selected that the manifest does not have."""
@@ -33,20 +35,23 @@ class Selection:
             ("--env", self.environments, manifest.environments),
             ("--condition", self.conditions, tuple(experiment.name for experiment in manifest.experiments)),
             ("--seed", self.seeds, manifest.seeds),
+            ("--video", self.videos, tuple(clip.name for clip in manifest.videos if clip)),
         )
         for option, wanted, present in known:
             for value in wanted:
                 if value not in present:
                     raise UsageError(
-                        f"{manifest.path}: {option} {value} is not in it; there are: {', '.join(map(str, present))}"
+                        f"{manifest.path}: {option} {value} is not in it; there are: "
+                        f"{', '.join(map(str, present)) or 'none'}"
                     )
 
-    def has(self, environment: str, condition: str, seed: int) -> bool:
+    def has(self, environment: str, condition: str, seed: int, clip: Clip | None) -> bool:
         """Says whether a run is selected."""
         return (
             (not self.environments or environment in self.environments)
             and (not self.conditions or condition in self.conditions)
             and (not self.seeds or seed in self.seeds)
+            and (not self.videos or (clip is not None and clip.name in self.videos))
         )
 
 
@@ -65,6 +70,8 @@ class Job:
     "Every setting that can change the result: what the identity is made of."
     inputs: tuple["Job", ...] = ()
     seed: int = 0
+    clip: Clip | None = None
+    "Distracting background."
 
     @property
     def id(self) -> str:
@@ -79,6 +86,7 @@ class Job:
             "environment_name": self.environment,
             "seed": self.seed,
             "results_version": _RESULTS_VERSION,
+            **({"video": self.clip.sha256} if self.clip else {}),
             "inputs": [job.id for job in self.inputs],
             **self.decides,
         }
@@ -96,25 +104,22 @@ class Curve:
     condition: str
     label: str
     seed: int
+    clip: Clip | None
     job: Job
 
 
 def curves(manifest: Manifest, selection: Selection | None = None) -> list[Curve]:
-    """Returns every training run of a manifest, environments first, then conditions, then seeds."""
+    """Returns every training run of a manifest: environments first, then conditions, then seeds and videos."""
     selection = selection or Selection()
     selection.check(manifest)
     return [
-        Curve(
-            environment,
-            experiment.name,
-            experiment.condition.label,
-            seed,
-            _train_job(environment, experiment, seed),
-        )
+        Curve(environment, experiment.name, experiment.condition.label, seed, clip, job)
         for environment in manifest.environments
         for experiment in manifest.experiments
         for seed in manifest.seeds
-        if selection.has(environment, experiment.name, seed)
+        for clip in manifest.videos
+        if selection.has(environment, experiment.name, seed, clip)
+        for job in [_train_job(environment, experiment, seed, clip)]
     ]
 
 
@@ -130,31 +135,37 @@ def _with_inputs(job: Job) -> Iterator[Job]:
     yield job
 
 
-def _train_job(environment: str, experiment: Experiment, seed: int) -> Job:
+def _train_job(environment: str, experiment: Experiment, seed: int, clip: Clip | None) -> Job:
     settings, condition = experiment.settings, experiment.condition
     inputs: tuple[Job, ...] = ()
-    origin = "scratch"
     if condition.pretrain == "ik":
-        source = condition.pretrain_environment or environment
-        inputs = (_pretrain_job(source, settings),)
-        origin = inputs[0].slug
-    slug = f"{environment}-from-{origin}-s{seed}"
+        inputs = (_ik_job(condition.pretrain_environment or environment, settings, clip),)
+    elif condition.pretrain == "imagenet":
+        inputs = (_imagenet_job(settings),)
+    origin = inputs[0].slug if inputs else "scratch"
+    slug = f"{_with_video(environment, clip)}-from-{origin}-s{seed}"
     decides = _sections(settings, ("environment", "encoder", "agent", "train"))
-    return Job("train", slug, environment, settings, decides, inputs, seed)
+    return Job("train", slug, environment, settings, decides, inputs, seed, clip)
 
 
-def _pretrain_job(environment: str, settings: Settings) -> Job:
-    generate = settings.generate
-    data = Job(
-        "generate",
-        f"{environment}-t{generate.transitions}",
-        environment,
-        settings,
-        _sections(settings, ("environment", "generate")),
-        seed=generate.seed,
-    )
-    decides = _sections(settings, ("encoder", "ik"))
-    return Job("pretrain", f"ik-{data.slug}", environment, settings, decides, (data,), settings.ik.seed)
+def _ik_job(environment: str, settings: Settings, clip: Clip | None) -> Job:
+    generate, ik = settings.generate, settings.ik
+    place = _with_video(environment, clip)
+    decides = _sections(settings, ("environment", "generate"))
+    data = Job("generate", f"{place}-t{generate.transitions}", environment, settings, decides, (), generate.seed, clip)
+    slug = f"ik-{place}-t{ik.transitions or generate.transitions}"
+    return Job("pretrain", slug, environment, settings, _sections(settings, ("encoder", "ik")), (data,), ik.seed)
+
+
+def _imagenet_job(settings: Settings) -> Job:
+    environment = {"size": settings.environment.size, "frame_stack": settings.environment.frame_stack}
+    decides = {"environment": environment, **_sections(settings, ("encoder", "imagenet"))}
+    slug = f"{settings.imagenet.dataset}-g{settings.encoder.groups}"
+    return Job("pretrain", slug, "", settings, decides, (), settings.imagenet.seed)
+
+
+def _with_video(environment: str, clip: Clip | None) -> str:
+    return f"{environment}-v{clip.name}" if clip else environment
 
 
 def _sections(settings: Settings, names: Iterable[str]) -> dict[str, Any]:

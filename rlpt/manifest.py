@@ -13,6 +13,7 @@ from typing import Annotated, Any, Literal, Self, TypeVar, get_args
 import tomli
 from pydantic import BaseModel, Field, Strict, ValidationError, model_validator
 
+from rlpt.data.clips import Clip, find_clip
 from rlpt.envs.tasks import split_name
 from rlpt.errors import UsageError
 from rlpt.settings import Positive, Section, Settings
@@ -25,7 +26,7 @@ class Condition(Section):
     """`[conditions.NAME]`: one curve of a figure."""
 
     label: str
-    pretrain: Literal["none", "ik"] = "none"
+    pretrain: Literal["none", "ik", "imagenet"] = "none"
     pretrain_environment: str | None = None
     "Where the pretraining data comes from; left out: the environment that is trained on."
     pretrain_steps: Positive | None = None
@@ -34,12 +35,13 @@ class Condition(Section):
     encoder: Table = {}
     generate: Table = {}
     ik: Table = {}
+    imagenet: Table = {}
     agent: Table = {}
     train: Table = {}
 
     @model_validator(mode="after")
     def _pretraining_is_consistent(self) -> Self:
-        if self.pretrain == "none" and (self.pretrain_environment or self.pretrain_steps):
+        if self.pretrain != "ik" and (self.pretrain_environment or self.pretrain_steps):
             raise ValueError('pretrain_environment and pretrain_steps need pretrain = "ik"')
         return self
 
@@ -58,13 +60,18 @@ class _Document(Section):
     environments: Annotated[tuple[str, ...], Strict(False), Field(min_length=1)]
     seeds: Annotated[tuple[Annotated[int, Field(ge=0, lt=2**32)], ...], Strict(False), Field(min_length=1)]
     conditions: Annotated[dict[Name, Condition], Field(min_length=1)]
+    videos: Annotated[tuple[int | str, ...], Strict(False)] = ()
+    """Distracting backgrounds, each a further repetition of every run: numbers of the published clips (0, 1, 99), or
+    paths of video files, relative to the manifest."""
     profile: Name = "paper"
     budget: Positive | None = None
+    "N, the agent steps that pretraining data and reinforcement learning share; left out: train.steps is for RL alone."
     plot: PlotSettings = PlotSettings()
     environment: Table = {}
     encoder: Table = {}
     generate: Table = {}
     ik: Table = {}
+    imagenet: Table = {}
     agent: Table = {}
     train: Table = {}
 
@@ -87,6 +94,8 @@ class Manifest:
     title: str
     environments: tuple[str, ...]
     seeds: tuple[int, ...]
+    videos: tuple[Clip | None, ...]
+    "Backgrounds of every run; (None,) where there is no distraction."
     experiments: tuple[Experiment, ...]
     plot: PlotSettings
 
@@ -109,8 +118,7 @@ def load_manifest(path: Path, profile: str | None = None, overrides: tuple[str, 
     """
     layers = [_Layer(str(path), _read_toml(path))]
     profile = str(profile or layers[0].table.get("profile", "paper"))
-    profile_path = path.parent / "profiles" / f"{profile}.toml"
-    layers += [_Layer(str(profile_path), _read_profile(profile_path))]
+    layers += _read_profile(_profile_path(path, profile), path.stem)
     layers += [_Layer("--set", _parse_override(text)) for text in overrides]
     document = _validate(_Document, layers)
     for environment in document.environments:
@@ -123,13 +131,14 @@ def load_manifest(path: Path, profile: str | None = None, overrides: tuple[str, 
         settings = _validate(Settings, [layer.only(Settings.model_fields) for layer in ordered])
         experiments.append(_resolve(path, name, condition, settings, document.budget))
     return Manifest(
-        path,
-        profile,
-        document.title,
-        document.environments,
-        document.seeds,
-        tuple(experiments),
-        document.plot,
+        path=path,
+        profile=profile,
+        title=document.title,
+        environments=document.environments,
+        seeds=document.seeds,
+        videos=tuple(_find_clip(path, video) for video in document.videos) or (None,),
+        experiments=tuple(experiments),
+        plot=document.plot,
     )
 
 
@@ -138,10 +147,12 @@ def _resolve(path: Path, name: str, condition: Condition, settings: Settings, bu
     place = f"conditions.{name}"
     if condition.pretrain_environment:
         _check_environment(path, f"{place}.pretrain_environment", condition.pretrain_environment)
-    transitions = condition.pretrain_steps or settings.generate.transitions
+    transitions = settings.generate.transitions
+    if condition.pretrain_steps and settings.ik.transitions is None:
+        transitions = condition.pretrain_steps
     train = settings.train
     if budget is not None:
-        spent = transitions if condition.pretrain != "none" else 0
+        spent = (condition.pretrain_steps or transitions) if condition.pretrain == "ik" else 0
         if spent + train.random_steps >= budget:
             raise UsageError(
                 f"{path}: {place}: T = {spent} pretraining steps leave nothing to train on of budget = {budget} "
@@ -150,6 +161,13 @@ def _resolve(path: Path, name: str, condition: Condition, settings: Settings, bu
         train = train.model_copy(update={"steps": budget - spent})
     generate = settings.generate.model_copy(update={"transitions": transitions})
     return Experiment(name, condition, settings.model_copy(update={"generate": generate, "train": train}))
+
+
+def _find_clip(path: Path, video: int | str) -> Clip:
+    try:
+        return find_clip(video, path.parent)
+    except UsageError as error:
+        raise UsageError(f"{path}: videos: {error}") from None
 
 
 def _check_environment(path: Path, key: str, name: str) -> None:
@@ -168,15 +186,25 @@ def _read_toml(path: Path) -> Table:
         raise UsageError(f"{path}: not readable as TOML: {error or 'nested too deeply'}") from None
 
 
-def _read_profile(path: Path) -> Table:
+def _profile_path(manifest: Path, profile: str) -> Path:
+    """Finds `profiles/` beside the manifest or in the folder above."""
+    folders = [folder / "profiles" for folder in (manifest.parent, manifest.parent.parent)]
+    return next((folder for folder in folders if folder.is_dir()), folders[0]) / f"{profile}.toml"
+
+
+def _read_profile(path: Path, manifest_name: str) -> "list[_Layer]":
+    """Reads what a profile says for all manifests, and below `[only.NAME]` for the one at hand."""
     if not path.is_file():
         known = ", ".join(sorted(file.stem for file in path.parent.glob("*.toml"))) or "none"
         raise UsageError(f"{path}: no profile {path.stem!r}; there are: {known}")
     table = _read_toml(path)
+    special = table.pop("only", {})
     for key in ("conditions", "title", "profile"):
         if key in table:
-            raise UsageError(f"{path}: {key}: a profile sets sizes, not {key}; move it to the manifest")
-    return table
+            raise UsageError(f"{path}: {key}: a profile sets sizes for all manifests; put it below [only.MANIFEST]")
+    if not isinstance(special, dict) or not all(isinstance(value, dict) for value in special.values()):
+        raise UsageError(f"{path}: only: expected tables [only.MANIFEST]")
+    return [_Layer(str(path), table), _Layer(f"{path}: only.{manifest_name}", special.get(manifest_name, {}))]
 
 
 def _parse_override(text: str) -> Table:

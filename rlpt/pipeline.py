@@ -15,10 +15,13 @@ from rlpt.progress import Report, progress_bar
 from rlpt.provenance import available_cores
 
 if TYPE_CHECKING:  # slow to import
+    import numpy as np
     import torch
 
 _NOTE_SECONDS = 1.0
 _PROGRESS_FILE = "progress.txt"
+SYNTHETIC = "synthetic"
+"The data folder's images that rlpt draws itself."
 
 
 @dataclass(frozen=True)
@@ -26,6 +29,8 @@ class Execution:
     """How jobs are run; nothing here changes a result."""
 
     runs: Path
+    data: Path = Path("data")
+    "Video clips and image folders."
     device: str = "auto"
     threads: int = 0
     "CPU threads (generate: worker processes) of one job; 0: all cores."
@@ -55,7 +60,7 @@ def run_job(job: Job, execution: Execution) -> None:
     inputs = [needed.folder(execution.runs).path for needed in job.inputs]
     with folder.claim(job.identity()) as work, progress_bar(job.id, steps(job), execution.quiet) as bar:
         progress_file = work / _PROGRESS_FILE
-        _STAGES[job.stage](_Task(job, inputs, work, device, threads, _noted(bar, progress_file)))
+        _STAGES[job.stage](_Task(job, inputs, work, execution.data, device, threads, _noted(bar, progress_file)))
         progress_file.unlink(missing_ok=True)
 
 
@@ -66,9 +71,18 @@ class _Task:
     job: Job
     inputs: list[Path]
     work: Path
+    data: Path
     device: "torch.device"
     threads: int
     report: Report
+
+    def video(self) -> "np.ndarray | None":
+        """Returns the distracting background, uint8 [frames, size, size, 3], if there is one."""
+        if self.job.clip is None:
+            return None
+        from rlpt.data.videos import load_video
+
+        return load_video(self.job.clip.locate(self.data), self.job.settings.environment.size, self.data / "cache")
 
 
 def choose_device(name: str) -> "torch.device":
@@ -87,14 +101,17 @@ def choose_device(name: str) -> "torch.device":
 
 
 def _generate(task: _Task) -> None:
-    from rlpt.generate import generate
+    from rlpt.generate import RandomEpisodes, generate
 
-    job, settings = task.job, task.job.settings
-    path = task.work / "transitions.h5"
-    generate(job.environment, settings.environment, settings.generate, path, task.threads, task.report)
+    settings = task.job.settings
+    episodes = RandomEpisodes(task.job.environment, settings.environment, settings.generate, task.video())
+    generate(episodes, task.work / "transitions.h5", task.threads, task.report)
 
 
 def _pretrain(task: _Task) -> None:
+    if not task.inputs:
+        _pretrain_on_images(task)
+        return
     from rlpt.pretrain import pretrain
 
     row = pretrain(task.inputs[0] / "transitions.h5", task.job.settings, task.work, task.device, task.report)
@@ -106,11 +123,39 @@ def _pretrain(task: _Task) -> None:
         )
 
 
+def _pretrain_on_images(task: _Task) -> None:
+    from rlpt.data.imagenet import SPLITS, class_names, load_split
+    from rlpt.data.synthetic_images import provide_synthetic_folder
+    from rlpt.pretrain_imagenet import pretrain_imagenet
+
+    settings = task.job.settings
+    folder = task.data / settings.imagenet.dataset
+    if settings.imagenet.dataset == SYNTHETIC:
+        provide_synthetic_folder(folder)
+    classes = class_names(folder, settings.imagenet.classes)
+    size, cache = settings.environment.size, task.data / "cache"
+    train, val = (load_split(folder, split, classes, size, cache, task.threads, lambda *_: None) for split in SPLITS)
+    frame_stack = settings.environment.frame_stack
+    row = pretrain_imagenet(
+        train, val, settings.encoder, frame_stack, settings.imagenet, task.work, task.device, task.report
+    )
+    print(f"{task.job.id}: validation top-1 {row['val_top1']:.1%}, top-5 {row['val_top5']:.1%}")
+
+
 def _train(task: _Task) -> None:
     from rlpt.train import train
 
     encoder = task.inputs[0] / "encoder.safetensors" if task.inputs else None
-    train(task.job.environment, task.job.settings, task.job.seed, encoder, task.work, task.device, task.report)
+    train(
+        task.job.environment,
+        task.job.settings,
+        task.job.seed,
+        encoder,
+        task.work,
+        task.device,
+        task.report,
+        task.video(),
+    )
 
 
 _STAGES: dict[Stage, Callable[[_Task], None]] = {"generate": _generate, "pretrain": _pretrain, "train": _train}

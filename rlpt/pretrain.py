@@ -60,7 +60,10 @@ def pretrain(dataset: Path, settings: Settings, folder: Path, device: torch.devi
     """
     ik = settings.ik
     pairs = Pairs.read(dataset, settings.encoder.crop, settings.environment.frame_stack)
-    training, test = held_out(len(pairs.actions), ik.test_fraction)
+    rows = np.arange(len(pairs.actions))
+    if ik.transitions is not None:
+        rows = np.sort(stream(ik.seed, "subset").choice(rows, ik.transitions, replace=False))
+    training, test = (rows[part] for part in held_out(len(rows), ik.test_fraction))
     torch.manual_seed(integer_seed(ik.seed, "initialisation and dropout"))
     network = InverseKinematics(settings.encoder, settings.environment.frame_stack, pairs.actions.shape[1], ik).to(
         device, memory_format=torch.channels_last

@@ -66,6 +66,10 @@ class EncoderSettings(Section):
             raise ValueError(f"{self.layers} layers leave nothing of a crop of {self.crop} pixels")
         return self
 
+    def groups_of(self, layer: int) -> int:
+        """Returns the groups of a layer, counted from 0."""
+        return self.groups if layer < self.grouped_layers else 1
+
     @property
     def output_size(self) -> int:
         """Height and width of the feature map: each 3×3 layer takes 2 pixels, the first halves before."""
@@ -92,9 +96,38 @@ class InverseKinematicsSettings(Section):
     dropout: Annotated[float, Field(ge=0, lt=1)] = 0.5
     test_fraction: Fraction = 0.05
     "The last part of the transitions, held out."
+    transitions: Positive | None = None
+    """Learn from so many transitions of the dataset, drawn at random, as published for Figure 11 (fidelity item 3);
+    left out: from all."""
     input_range: Literal[1, 255] = 255
     "Pixels enter as 0…255, as published, or as 0…1 like in RL (fidelity item 5)."
     seed: Annotated[int, Field(ge=0)] = 0
+
+
+class ImageNetSettings(Section):
+    """`[imagenet]`: classifying stacks of images (paper section 3.2.1)."""
+
+    dataset: Annotated[str, Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]*$")] = "imagenet"
+    """The folder's name in the data folder. "synthetic" is drawn by rlpt itself where it is missing."""
+    classes: Literal["paper", "all"] = "paper"
+    "The 100 published ones (fidelity item 6), or every class of the data folder."
+    epochs: Positive = 400
+    "Where training stops and the encoder is written."
+    schedule_epochs: Positive = 500
+    "Where the learning rate's cosine ends; the published encoder is from epoch 400 of 500."
+    batch_size: Positive = 120
+    "Images, not stacks; a multiple of the frame stack."
+    learning_rate: Rate = 1e-3
+    weight_decay: Annotated[float, Field(ge=0)] = 0.0
+    hidden: Positive = 1024
+    "Of each image's head."
+    seed: Annotated[int, Field(ge=0)] = 0
+
+    @model_validator(mode="after")
+    def _schedule_lasts(self) -> Self:
+        if self.epochs > self.schedule_epochs:
+            raise ValueError(f"schedule_epochs = {self.schedule_epochs} is less than epochs = {self.epochs}")
+        return self
 
 
 class AgentSettings(Section):
@@ -146,6 +179,7 @@ class Settings(Section):
     encoder: EncoderSettings = EncoderSettings()
     generate: GenerateSettings = GenerateSettings()
     ik: InverseKinematicsSettings = InverseKinematicsSettings()
+    imagenet: ImageNetSettings = ImageNetSettings()
     agent: AgentSettings = AgentSettings()
     train: TrainSettings = TrainSettings()
 
@@ -166,6 +200,16 @@ class Settings(Section):
             raise ValueError(
                 f"generate.reset_every = {self.generate.reset_every} is not a multiple of "
                 f"environment.action_repeat = {environment.action_repeat}"
+            )
+        if self.ik.transitions and self.ik.transitions > self.generate.transitions:
+            raise ValueError(
+                f"ik.transitions = {self.ik.transitions} is more than generate.transitions = "
+                f"{self.generate.transitions}"
+            )
+        if self.imagenet.batch_size % environment.frame_stack or self.imagenet.batch_size < 2 * environment.frame_stack:
+            raise ValueError(
+                f"imagenet.batch_size = {self.imagenet.batch_size} is not two or more whole stacks of "
+                f"environment.frame_stack = {environment.frame_stack} images"
             )
         if self.train.random_steps >= self.train.steps:
             raise ValueError(

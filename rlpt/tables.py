@@ -2,12 +2,11 @@
 
 from collections import Counter
 from pathlib import Path
-from typing import Any
 
 from rich.console import Console
 from rich.table import Table
 
-from rlpt.estimates import steps
+from rlpt.estimates import disk_bytes, gpu_hours, steps
 from rlpt.jobs import Job
 from rlpt.pipeline import progress_of
 
@@ -15,22 +14,42 @@ _STYLES = {"done": "green", "running": "cyan", "failed": "red", "missing": "dim"
 _UNITS = {"generate": "transitions", "pretrain": "updates", "train": "agent steps"}
 
 
-def plan_table(rows: list[dict[str, Any]]) -> None:
-    """Prints what `rlpt plan` knows of each job, and the sums."""
-    table = Table("stage", "job", "needs", box=None, header_style="bold")
-    table.add_column("steps", justify="right")
-    table.add_column("disk", justify="right")
-    for row in rows:
-        needs = ", ".join(row["inputs"]) or "–"
-        table.add_row(row["stage"], row["id"], needs, f"{row['steps']:,}", _megabytes(row["disk_bytes"]))
+def plan_table(plans: dict[Path, list[Job]]) -> None:
+    """Prints each manifest's jobs, their sums, and what manifests share."""
     console = Console()
-    console.print(table)
+    distinct = {job.id: job for jobs in plans.values() for job in jobs}
+    if len(plans) == 1:
+        table = Table("stage", "job", "needs", box=None, header_style="bold")
+        table.add_column("steps", justify="right")
+        table.add_column("disk", justify="right")
+        for job in distinct.values():
+            needs = ", ".join(needed.id for needed in job.inputs) or "–"
+            table.add_row(job.stage, job.id, needs, f"{steps(job):,}", _megabytes(disk_bytes(job)))
+        console.print(table)
+    else:
+        table = Table("manifest", box=None, header_style="bold")
+        for stage in _UNITS:
+            table.add_column(stage, justify="right")
+        for path, jobs in plans.items():
+            table.add_row(path.name, *(str(sum(job.stage == stage for job in jobs)) for stage in _UNITS))
+        console.print(table)
+        for stage in _UNITS:
+            asked = sum(job.stage == stage for jobs in plans.values() for job in jobs)
+            own = sum(job.stage == stage for job in distinct.values())
+            console.print(
+                f"{stage:<9} {asked:>4} asked for, {own:>4} distinct, {asked - own:>3} shared", highlight=False
+            )
+    _print_sums(console, list(distinct.values()))
+
+
+def _print_sums(console: Console, jobs: list[Job]) -> None:
     for stage, unit in _UNITS.items():
-        own = [row for row in rows if row["stage"] == stage]
+        own = [job for job in jobs if job.stage == stage]
         if own:
-            total = sum(row["steps"] for row in own)
-            console.print(f"{len(own):>4} {stage:<9} {total:>12,} {unit}", highlight=False)
-    console.print(f"     disk      {_megabytes(sum(row['disk_bytes'] for row in rows)):>12}", highlight=False)
+            total, hours = sum(map(steps, own)), sum(map(gpu_hours, own))
+            cost = f", {hours:,.0f} GPU hours at the authors' speed" if hours >= 1 else ""
+            console.print(f"{len(own):>4} {stage:<9} {total:>12,} {unit}{cost}", highlight=False)
+    console.print(f"     disk      {_megabytes(sum(map(disk_bytes, jobs))):>12}", highlight=False)
 
 
 def status_table(jobs: list[Job], runs: Path) -> None:

@@ -23,6 +23,7 @@ def train(
     folder: Path,
     device: torch.device,
     report: Report,
+    video: np.ndarray | None = None,
 ) -> None:
     """Trains for `train.steps` agent steps and writes metrics and `policy.safetensors` into `folder`.
 
@@ -34,12 +35,14 @@ def train(
         folder: gets episodes.csv (training return), evaluations.csv, updates.csv, tensorboard/ and evaluation.mp4.
         device: where the networks live.
         report: told of the progress.
+        video: distracting background of training and evaluation, uint8 [frames, size, size, 3].
 
     Raises:
         UsageError: if the encoder does not fit.
     """
     train = settings.train
-    env = PixelEnvironment(environment, settings.environment, integer_seed(seed, "environment"))
+    env = PixelEnvironment(environment, settings.environment, integer_seed(seed, "environment"), video)
+    evaluation_env = PixelEnvironment(environment, settings.environment, video=video)
     actions = action_size(env)
     agent = SAC(settings, actions, seed, device, encoder)
     replay = ReplayBuffer(
@@ -58,7 +61,7 @@ def train(
         replay.start_episode(env.frame)
         for step in range(train.steps):
             if step % train.evaluate_every == 0:
-                evaluate(agent, environment, settings, seed, step, metrics)
+                evaluate(agent, evaluation_env, settings, seed, step, metrics)
 
             if step < train.random_steps:
                 action = random_actions.uniform(-1, 1, actions).astype(np.float32)
@@ -82,37 +85,37 @@ def train(
                 replay.start_episode(env.frame)
             report(step + 1, f"return {last_return:.0f}")
 
-        video = folder / "evaluation.mp4" if train.record_video else None
-        evaluate(agent, environment, settings, seed, train.steps, metrics, video)
+        movie = folder / "evaluation.mp4" if train.record_video else None
+        evaluate(agent, evaluation_env, settings, seed, train.steps, metrics, movie)
     agent.save(folder / "policy.safetensors")
     env.close()
+    evaluation_env.close()
 
 
 def evaluate(
     agent: SAC,
-    environment: str,
+    env: PixelEnvironment,
     settings: Settings,
     seed: int,
     step: int,
     metrics: MetricsWriter,
-    video: Path | None = None,
+    movie: Path | None = None,
 ) -> None:
-    """Plays whole episodes with the mean action, in an environment like the training's but with its own randomness."""
-    env = PixelEnvironment(environment, settings.environment, integer_seed(seed, "evaluation", step))
+    """Plays whole episodes with the mean action in `env`, which is like the training's but has its own randomness."""
+    env.seed(integer_seed(seed, "evaluation", step))
     returns, frames = [], []
     for episode in range(settings.train.evaluation_episodes):
         time_step = env.reset()
         returns.append(0.0)
         while not time_step.last():
-            if video and episode == 0:
+            if movie and episode == 0:
                 frames.append(env.frame)
             time_step = env.step(agent.act(time_step.observation))
             returns[-1] += time_step.reward
     row = {"mean_return": float(np.mean(returns))}
     metrics.row("evaluations", step, row | {f"return_{n}": value for n, value in enumerate(returns, 1)})
-    if video:
-        write_video(video, frames, env.agent_steps_per_second)
-    env.close()
+    if movie:
+        write_video(movie, frames, env.agent_steps_per_second)
 
 
 def write_video(path: Path, frames: list[np.ndarray], rate: Fraction) -> None:

@@ -172,6 +172,6 @@ def test_figure_8_is_planned_as_in_the_paper() -> None:
     ids = [job["id"] for job in jobs]
     assert len(set(ids)) == 42
     for job in jobs:
-        assert set(job) == {"id", "stage", "inputs", "steps", "disk_bytes"}
+        assert set(job) == {"id", "stage", "inputs", "steps", "disk_bytes", "gpu_hours"}
         assert set(job["inputs"]) <= set(ids)
         assert job["disk_bytes"] > 0

@@ -18,7 +18,7 @@ from PIL import Image
 
 from rlpt.cli import main
 from rlpt.data.transitions import write_transitions
-from rlpt.generate import generate
+from rlpt.generate import RandomEpisodes, generate
 from rlpt.models.encoder import ConvEncoder, RunningStatistics, load_encoder
 from rlpt.pretrain import pretrain
 from rlpt.settings import Settings
@@ -43,7 +43,7 @@ def changed(settings: Settings, section: str, **values: Any) -> Settings:
 @pytest.fixture(scope="module")
 def dataset(tiny_settings: Settings, tmp_path_factory: pytest.TempPathFactory) -> Path:
     path = tmp_path_factory.mktemp("data") / "transitions.h5"
-    generate("reacher-easy", tiny_settings.environment, tiny_settings.generate, path, 1, silent)
+    generate(RandomEpisodes("reacher-easy", tiny_settings.environment, tiny_settings.generate), path, 1, silent)
     return path
 
 

@@ -1,6 +1,7 @@
 """A dm_control suite task seen through a camera: frame stack, action repeat, actions scaled to [-1, 1]."""
 
 from collections import deque
+from contextlib import nullcontext
 from fractions import Fraction
 from typing import Any
 
@@ -8,6 +9,7 @@ import dm_env
 import numpy as np
 from dm_env import specs
 
+from rlpt.envs.distraction import VideoBackground, composite, green_scene
 from rlpt.envs.rendering import NO_OPENGL_REMEDY, Renderer
 from rlpt.envs.tasks import split_name
 from rlpt.errors import UsageError
@@ -26,8 +28,17 @@ class PixelEnvironment(dm_env.Environment):  # type: ignore[misc]
     bootstrapped.
     """
 
-    def __init__(self, name: str, settings: EnvironmentSettings, seed: int = 0) -> None:
+    def __init__(
+        self, name: str, settings: EnvironmentSettings, seed: int = 0, video: np.ndarray | None = None
+    ) -> None:
         """Loads task `name` ("walker-walk").
+
+        Args:
+            name: domain and task.
+            settings: how it becomes pixels.
+            seed: of the task's own random numbers, which decide how episodes begin.
+            video: a distracting background, uint8 [frames, size, size, 3] (paper section 3.1.2); restarts with every
+                episode and advances one frame an agent step.
 
         Raises:
             UsageError: if there is no such task or camera, or OpenGL does not start.
@@ -39,7 +50,9 @@ class PixelEnvironment(dm_env.Environment):  # type: ignore[misc]
             raise UsageError(f"dm_control cannot load OpenGL ({error}): {NO_OPENGL_REMEDY}") from error
 
         self._random = np.random.RandomState(seed)
-        self._task: Any = suite.load(domain, task, task_kwargs={"random": self._random})
+        self._background = None if video is None else VideoBackground(video)
+        with green_scene() if self._background else nullcontext():
+            self._task: Any = suite.load(domain, task, task_kwargs={"random": self._random})
         self._settings = settings
         self._renderer = Renderer(self._task.physics, settings)
         spec = self._task.action_spec()
@@ -76,7 +89,9 @@ class PixelEnvironment(dm_env.Environment):  # type: ignore[misc]
     def reset(self) -> dm_env.TimeStep:
         """Starts an episode."""
         self._task.reset()
-        frame = self._renderer.frame()
+        if self._background:
+            self._background.restart()
+        frame = self._render()
         self._frames.extend([frame] * self._settings.frame_stack)
         self._steps = 0
         self._reset_next_step = False
@@ -97,10 +112,16 @@ class PixelEnvironment(dm_env.Environment):  # type: ignore[misc]
             last = time_step.last() or self._steps >= _DEFAULT_TIME_LIMIT
             if last:
                 break
-        self._frames.append(self._renderer.frame())
+        if self._background:
+            self._background.advance()
+        self._frames.append(self._render())
         self._reset_next_step = last
         step_type = dm_env.StepType.LAST if last else dm_env.StepType.MID
         return dm_env.TimeStep(step_type, reward, discount, self._observation())
+
+    def _render(self) -> np.ndarray:
+        frame = self._renderer.frame()
+        return composite(frame, self._background.current) if self._background else frame
 
     def _observation(self) -> np.ndarray:
         stack = np.stack(self._frames).transpose(0, 3, 1, 2)

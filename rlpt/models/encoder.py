@@ -46,9 +46,9 @@ class ConvEncoder(nn.Module):
         self.norms = nn.ModuleList()
         channels = 3 * frame_stack
         for layer in range(settings.layers):
-            groups = settings.groups if layer < settings.grouped_layers else 1
             stride = 2 if layer == 0 else 1
-            self.convs.append(nn.Conv2d(channels, settings.filters, 3, stride=stride, groups=groups))
+            conv = nn.Conv2d(channels, settings.filters, 3, stride=stride, groups=settings.groups_of(layer))
+            self.convs.append(conv)
             self.norms.append(nn.BatchNorm2d(settings.filters, track_running_stats=False))
             channels = settings.filters
         self.output_size = settings.filters * settings.output_size**2

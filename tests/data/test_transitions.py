@@ -15,7 +15,7 @@ from rlpt.settings import EnvironmentSettings, GenerateSettings, Settings
 
 def make(path: Path, settings: Settings, workers: int = 1, **changes: int) -> TransitionDataset:
     wanted = settings.generate.model_copy(update=changes)
-    generate("reacher-easy", settings.environment, wanted, path, workers, lambda done, note: None)
+    generate(RandomEpisodes("reacher-easy", settings.environment, wanted), path, workers, lambda done, note: None)
     return TransitionDataset(path, settings.environment.frame_stack)
 
 
@@ -78,7 +78,8 @@ def test_actions_are_uniform_and_decided_by_the_seed(tiny_settings: Settings, tm
 @pytest.mark.parametrize(("task", "limit"), [("reacher-easy", 2_000), ("cheetah-run", 6_000), ("walker-walk", 9_000)])
 def test_a_frame_at_the_papers_size_is_small(tmp_path: Path, task: str, limit: int) -> None:
     path = tmp_path / "data.h5"
-    generate(task, EnvironmentSettings(), GenerateSettings(transitions=100), path, 1, lambda done, note: None)
+    episodes = RandomEpisodes(task, EnvironmentSettings(), GenerateSettings(transitions=100))
+    generate(episodes, path, 1, lambda done, note: None)
     with TransitionDataset(path, 3) as dataset:
         assert path.stat().st_size / dataset.frame_count < limit
 

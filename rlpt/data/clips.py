@@ -1,0 +1,70 @@
+"""Which video clips there are: the published ones by number, and anyone's by path."""
+
+import hashlib
+from dataclasses import dataclass
+from pathlib import Path
+
+from rlpt.errors import UsageError
+
+
+@dataclass(frozen=True)
+class Clip:
+    """A video file; its content identifies it, not its place."""
+
+    name: str
+    file: str
+    sha256: str
+    path: Path | None = None
+    "Where a user's own clip is; None: a published one, in the data folder."
+
+    def locate(self, data: Path) -> Path:
+        """Returns the file's path, checked.
+
+        Raises:
+            UsageError: if a published clip is not in the data folder or is something else.
+        """
+        path = self.path or data / "videos" / self.file
+        if self.path is None and not path.is_file():
+            raise UsageError(f"{path}: not there: `rlpt data videos` downloads the published clips")
+        if file_sha256(path) != self.sha256:
+            raise UsageError(f"{path}: not the clip that was planned with (its SHA-256 differs): restore it")
+        return path
+
+
+# By the number under which the paper's published runs name them: H.264, 352 × 352, 25 frames a second, 20 s.
+PUBLISHED_CLIPS = {
+    number: Clip(str(number), f"video{number}.mp4", sha256)
+    for number, sha256 in {
+        0: "661cb56b3bac3935c899de6ab0ed43d482e1f0ce0deec1010e567f1f7fca9573",
+        1: "13464fa6dcf2e253798b0909df138622047fa325bf7761f75b6893b46c23f986",
+        99: "ae03438585411a3b7691c8ac870cb813722c26feb4f82a0a590cfc7db3f5f0d4",
+    }.items()
+}
+
+
+def find_clip(video: int | str, base: Path) -> Clip:
+    """Returns the published clip of a number, or the file at a path relative to `base`.
+
+    Raises:
+        UsageError: if there is no such clip.
+    """
+    if isinstance(video, int):
+        if video not in PUBLISHED_CLIPS:
+            known = ", ".join(map(str, PUBLISHED_CLIPS))
+            raise UsageError(f"no published clip has the number {video}: there are {known}; or give a file's path")
+        return PUBLISHED_CLIPS[video]
+    path = base / video
+    return Clip(path.stem, path.name, file_sha256(path), path)
+
+
+def file_sha256(path: Path) -> str:
+    """Returns the SHA-256 of a file's bytes, in hexadecimal.
+
+    Raises:
+        UsageError: if the file cannot be read.
+    """
+    try:
+        with path.open("rb") as file:
+            return hashlib.file_digest(file, "sha256").hexdigest()
+    except OSError as error:
+        raise UsageError(f"{path}: cannot be read ({error.strerror}); check the path") from None

@@ -1,0 +1,149 @@
+"""ImageNet pretraining at tiny sizes, on stripes of our own."""
+
+import csv
+import json
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+from pydantic import ValidationError
+
+from rlpt.data.imagenet import SPLITS, LabelledImages, class_names, load_split
+from rlpt.data.synthetic_images import write_synthetic_folder
+from rlpt.errors import UsageError
+from rlpt.models.encoder import ConvEncoder, RunningStatistics, load_encoder
+from rlpt.pretrain_imagenet import learning_rate, pretrain_imagenet, random_crops, training_batches, update_count
+from rlpt.settings import EncoderSettings, ImageNetSettings
+
+Splits = tuple[LabelledImages, LabelledImages]
+
+ENCODER = EncoderSettings(crop=20, layers=3, filters=24, groups=3, grouped_layers=3)
+
+
+def tiny(**changes: Any) -> ImageNetSettings:
+    values = {"classes": "all", "epochs": 2, "schedule_epochs": 3, "batch_size": 24, "hidden": 32}
+    return ImageNetSettings.model_validate(values | changes)
+
+
+@pytest.fixture(scope="module")
+def splits(tmp_path_factory: pytest.TempPathFactory) -> Splits:
+    """Six classes, 25 images each to train on and 10 to validate on."""
+    home = tmp_path_factory.mktemp("imagenet")
+    write_synthetic_folder(home / "images", [f"n{number:08}" for number in range(6)], 25, 10)
+    names = class_names(home / "images", "all")
+    train, val = (
+        load_split(home / "images", split, names, 24, home / "cache", 1, lambda done, note: None) for split in SPLITS
+    )
+    return train, val
+
+
+def run(
+    splits: Splits, folder: Path, settings: ImageNetSettings, encoder: EncoderSettings = ENCODER
+) -> dict[str, float]:
+    folder.mkdir(exist_ok=True)
+    device = torch.device("cpu")
+    return pretrain_imagenet(*splits, encoder, 3, settings, folder, device, lambda done, note: None)
+
+
+def test_each_epoch_is_reported_and_the_encoder_written(splits: Splits, tmp_path: Path) -> None:
+    last = run(splits, tmp_path, tiny())
+    with (tmp_path / "epochs.csv").open() as file:
+        epochs = list(csv.DictReader(file))
+    assert [row["step"] for row in epochs] == ["1", "2"]
+    assert list(epochs[0])[1:] == list(last)
+    assert last["updates"] == update_count(150, 24, 3, epochs=2) == 14  # 6 batches of 24 and one of 6, twice
+    assert all(0 <= last[f"{split}_top1"] <= last[f"{split}_top5"] <= 1 for split in SPLITS)
+
+    summary = json.loads((tmp_path / "summary.json").read_text())
+    assert (summary["classes"], summary["train_images"], summary["val_images"]) == (6, 150, 60)
+    assert summary["chance_top1"] == pytest.approx(1 / 6)
+    assert summary["val_digest"] == splits[1].digest
+    encoder, statistics = ConvEncoder(ENCODER, 3), RunningStatistics(ENCODER)
+    load_encoder(tmp_path / "encoder.safetensors", encoder, statistics)
+    assert statistics.mean.abs().sum() > 0
+
+
+def test_stripes_can_be_learned(splits: Splits, tmp_path: Path) -> None:
+    """Chance is 1/6."""
+    row = run(splits, tmp_path, tiny(epochs=12, schedule_epochs=15, learning_rate=3e-3))
+    assert row["val_top1"] > 0.6
+    assert json.loads((tmp_path / "summary.json").read_text())["learned"] is True
+
+
+def test_what_cannot_be_learned_is_not_called_learned(splits: Splits, tmp_path: Path) -> None:
+    train, val = splits
+    grey = [LabelledImages(np.full_like(each.images, 128), each.labels, each.classes, "") for each in (train, val)]
+    run((grey[0], grey[1]), tmp_path, tiny(epochs=1))
+    assert json.loads((tmp_path / "summary.json").read_text())["learned"] is False
+
+
+def test_two_runs_write_the_same_bytes(splits: Splits, tmp_path: Path) -> None:
+    for name in ("a", "b"):
+        run(splits, tmp_path / name, tiny())
+    run(splits, tmp_path / "other", tiny(seed=1))
+    for name in ("encoder.safetensors", "epochs.csv", "summary.json"):
+        content = (tmp_path / "a" / name).read_bytes()
+        assert content == (tmp_path / "b" / name).read_bytes(), name
+        assert content != (tmp_path / "other" / name).read_bytes(), name
+
+
+@pytest.mark.parametrize(
+    ("images", "sizes"), [(240, [120, 120]), (250, [120, 120, 9]), (245, [120, 120]), (8, [6]), (129, [120, 9])]
+)
+def test_batches_are_whole_stacks_and_at_least_two(images: int, sizes: list[int]) -> None:
+    rows = np.random.default_rng(0).permutation(images)
+    batches = list(training_batches(rows, 120, 3))
+    assert [len(batch) for batch in batches] == sizes
+    np.testing.assert_array_equal(np.concatenate(batches), rows[: sum(sizes)])
+
+
+def test_crops_reach_every_offset_and_keep_their_image() -> None:
+    """Images whose red and green are row and column, and whose blue is their number."""
+    row, column = np.mgrid[:100, :100].astype(np.uint8)
+    images = np.stack([np.stack([row, column, np.full_like(row, number)], -1) for number in range(250)])
+    cut = random_crops(images, 84, np.random.default_rng(0))
+    assert cut.shape == (250, 84, 84, 3)
+    for channel in (0, 1):
+        assert set(cut[:, 0, 0, channel].tolist()) == set(range(17))
+    np.testing.assert_array_equal(cut[:, -1, -1, :2], cut[:, 0, 0, :2] + 83)
+    np.testing.assert_array_equal(cut[:, 5, 5, 2], np.arange(250))
+
+
+def test_the_learning_rate_follows_a_cosine_over_the_whole_schedule() -> None:
+    settings = ImageNetSettings()
+    rates = [learning_rate(settings, 500, epoch) for epoch in (0, 250, 400, 500)]
+    assert rates == pytest.approx([1e-3, 5.01e-4, 9.75e-5, 2.13e-6], rel=1e-2)
+
+
+@pytest.mark.parametrize(
+    ("changes", "encoder", "message"),
+    [
+        ({"batch_size": 25}, {}, "imagenet.batch_size = 25 is not two or more whole stacks"),
+        ({"batch_size": 3}, {}, "imagenet.batch_size = 3 is not two or more whole stacks"),
+        ({}, {"filters": 25, "groups": 1}, "encoder.filters = 25 cannot be shared out"),
+        ({}, {"crop": 26}, "encoder.crop = 26 is larger than the images, 24 pixels"),
+    ],
+)
+def test_settings_that_do_not_fit_are_refused(
+    splits: Splits, tmp_path: Path, changes: dict[str, int], encoder: dict[str, int], message: str
+) -> None:
+    with pytest.raises(UsageError, match=message):
+        run(splits, tmp_path, tiny(**changes), ENCODER.model_copy(update=encoder))
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_images_that_do_not_fit_are_refused(splits: Splits, tmp_path: Path) -> None:
+    train, val = splits
+    few = LabelledImages(train.images[:5], train.labels[:5], train.classes, "")
+    with pytest.raises(UsageError, match="train: 5 images are fewer than 2 stacks of 3"):
+        run((few, val), tmp_path, tiny())
+    other = LabelledImages(val.images, val.labels, val.classes[::-1], "")
+    with pytest.raises(UsageError, match="of other classes or sizes"):
+        run((train, other), tmp_path, tiny())
+
+
+def test_a_schedule_shorter_than_the_training_is_refused() -> None:
+    with pytest.raises(ValidationError, match="schedule_epochs = 500 is less than epochs = 600"):
+        ImageNetSettings(epochs=600)
