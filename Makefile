@@ -1,16 +1,26 @@
-# The front door. `make` lists what there is.
+# The front door: `make` lists what there is.
 PROFILE ?= paper
-JOBS ?= $(shell nproc)
-RUNS ?= runs
-VENV ?= .venv
-RLPT := $(VENV)/bin/rlpt
-SCALE := --profile $(PROFILE) --runs $(RUNS) --jobs $(JOBS)
+JOBS    ?= $(shell nproc)
+RUNS    ?= runs
+DATA    ?= data
+VENV    ?= .venv
+RLPT    := $(VENV)/bin/rlpt
+PYTHON  := $(VENV)/bin/python
+WHERE   := --runs $(RUNS)
+HOW     := --profile $(PROFILE) $(WHERE) --data $(DATA) --jobs $(JOBS)
 
-.PHONY: help setup demo test lint fig08 lock clean
+CURVES   := fig07 fig08 fig09 fig10 fig11
+DRAWINGS := fig01 fig02 fig03 fig04 fig05 fig06
+manifest  = $(firstword $(wildcard experiments/$(1)_*.toml))
+script    = $(firstword $(wildcard paper_figures/$(1)_*.py))
+
+.PHONY: help setup demo test lint reproduce-all figures clean-runs lock clean $(CURVES) $(DRAWINGS)
 
 help: ## List the targets (default)
-	@echo "make TARGET [PROFILE=paper|lite|smoke] [JOBS=n] [RUNS=folder]"; echo
-	@sed -n 's/^\([a-z0-9-]*\):.*## \(.*\)/  \1\t\2/p' $(MAKEFILE_LIST) | expand -t 12
+	@echo "make TARGET [PROFILE=paper|lite|smoke] [JOBS=n] [RUNS=folder] [DATA=folder]"; echo
+	@sed -n 's/^\([a-z0-9-]*\):.*## \(.*\)/  \1\t\2/p' $(MAKEFILE_LIST) | expand -t 18
+	@echo "  fig01 … fig06     The paper's pictures: tasks, samples, networks, data flow"
+	@echo "  fig07 … fig11     The paper's learning curves: run what is missing, then draw"
 
 # The stamp makes setup run again when what it installs has changed.
 $(VENV)/.installed: pyproject.toml install/setup.sh $(wildcard install/*.lock)
@@ -20,18 +30,39 @@ $(VENV)/.installed: pyproject.toml install/setup.sh $(wildcard install/*.lock)
 setup: $(VENV)/.installed ## Install everything into .venv from the lock files
 
 demo: setup ## The paper's central comparison in miniature, in minutes on two cores
-	$(RLPT) run experiments/demo.toml --runs $(RUNS) --jobs $(JOBS)
+	$(RLPT) run experiments/demo.toml $(WHERE) --jobs $(JOBS)
 
 test: setup ## Run the tests
-	$(VENV)/bin/python -m pytest -n $(JOBS)
+	$(PYTHON) -m pytest -n $(JOBS)
 
 lint: setup ## Check style and types
 	$(VENV)/bin/ruff check rlpt tests paper_figures
 	$(VENV)/bin/ruff format --check rlpt tests paper_figures
 	$(VENV)/bin/mypy
 
-fig08: setup ## Figure 8: inverse-kinematics pretraining
-	$(RLPT) run experiments/fig08_ik.toml $(SCALE)
+reproduce-all: $(DRAWINGS) $(CURVES) ## Every figure: run what is missing, then draw
+
+figures: $(DRAWINGS) ## Redraw every figure from what exists; what is missing is labelled
+	$(foreach figure,$(CURVES),$(RLPT) plot $(call manifest,$(figure)) --profile $(PROFILE) $(WHERE) &&) true
+
+# Background clips that the figures need; checked by SHA-256, downloaded where they are missing.
+.PHONY: videos
+videos: setup
+ifneq ($(PROFILE),smoke)
+	$(RLPT) data videos --data $(DATA)
+endif
+
+fig09 fig10: videos
+
+# Each of these shares out all cores by itself, so under `make -j` they take turns.
+$(CURVES): | setup
+	flock $(VENV)/.turn $(RLPT) run $(call manifest,$@) $(HOW)
+
+$(DRAWINGS): | setup
+	$(PYTHON) $(call script,$@) --profile $(PROFILE) --data $(DATA) --out $(RUNS)/figures
+
+clean-runs: ## Delete all runs, after asking
+	@printf 'Delete %s with all results? [y/N] ' "$(RUNS)"; read answer; [ "$$answer" = y ] && rm -rf "$(RUNS)" || echo "nothing deleted"
 
 lock: ## Write the lock files anew from pyproject.toml (needs uv)
 	./install/lock.sh

@@ -1,12 +1,12 @@
 """Stage 3: Soft Actor-Critic on pixels, from scratch or from a pretrained encoder (paper section 3.4)."""
 
-from fractions import Fraction
 from pathlib import Path
 
 import numpy as np
 import torch
 
 from rlpt.agents.sac import METRICS, SAC
+from rlpt.data.movies import enlarged, write_movie
 from rlpt.data.replay import ReplayBuffer
 from rlpt.envs.pixels import PixelEnvironment, action_size
 from rlpt.metrics import MetricsWriter
@@ -115,21 +115,4 @@ def evaluate(
     row = {"mean_return": float(np.mean(returns))}
     metrics.row("evaluations", step, row | {f"return_{n}": value for n, value in enumerate(returns, 1)})
     if movie:
-        write_video(movie, frames, env.agent_steps_per_second)
-
-
-def write_video(path: Path, frames: list[np.ndarray], rate: Fraction) -> None:
-    """Writes uint8 [height, width, 3] frames as H.264, each pixel four times as large in both directions."""
-    import av
-
-    from rlpt.files import whole_file
-
-    with whole_file(path) as aside, av.open(str(aside), "w") as container:
-        output = container.add_stream("libx264", rate=rate)
-        height, width, _ = frames[0].shape
-        output.height, output.width = 4 * height, 4 * width
-        output.pix_fmt = "yuv420p"
-        for frame in frames:
-            large = frame.repeat(4, axis=0).repeat(4, axis=1)
-            container.mux(output.encode(av.VideoFrame.from_ndarray(large, format="rgb24")))
-        container.mux(output.encode(None))
+        write_movie(movie, [enlarged(frame) for frame in frames], env.agent_steps_per_second)

@@ -4,6 +4,7 @@ import hashlib
 from dataclasses import dataclass
 from pathlib import Path
 
+from rlpt.data.synthetic_clip import provide_synthetic_clip
 from rlpt.errors import UsageError
 
 
@@ -24,6 +25,8 @@ class Clip:
             UsageError: if a published clip is not in the data folder or is something else.
         """
         path = self.path or data / "videos" / self.file
+        if self is SYNTHETIC_CLIP:
+            return provide_synthetic_clip(path)
         if self.path is None and not path.is_file():
             raise UsageError(f"{path}: not there: `rlpt data videos` downloads the published clips")
         if file_sha256(path) != self.sha256:
@@ -42,8 +45,12 @@ PUBLISHED_CLIPS = {
 }
 
 
+SYNTHETIC_CLIP = Clip("synthetic", "synthetic.mp4", "drawn by rlpt, version 1")
+"A moving pattern that rlpt draws itself where it is missing: for the smoke profile, not one of the paper's."
+
+
 def find_clip(video: int | str, base: Path) -> Clip:
-    """Returns the published clip of a number, or the file at a path relative to `base`.
+    """Returns the published clip of a number, "synthetic", or the file at a path relative to `base`.
 
     Raises:
         UsageError: if there is no such clip.
@@ -53,6 +60,8 @@ def find_clip(video: int | str, base: Path) -> Clip:
             known = ", ".join(map(str, PUBLISHED_CLIPS))
             raise UsageError(f"no published clip has the number {video}: there are {known}; or give a file's path")
         return PUBLISHED_CLIPS[video]
+    if video == SYNTHETIC_CLIP.name:
+        return SYNTHETIC_CLIP
     path = base / video
     return Clip(path.stem, path.name, file_sha256(path), path)
 
