@@ -76,11 +76,15 @@ class Job:
     @property
     def id(self) -> str:
         """A readable name and a short hash of all that can change the result."""
-        text = json.dumps(self.identity(), sort_keys=True)
-        return f"{self.slug}-{hashlib.sha256(text.encode()).hexdigest()[:8]}"
+        return f"{self.slug}-{self._digest()[:8]}"
+
+    def _digest(self) -> str:
+        # Names in the slugs of inputs, such as a clip's, change nothing.
+        content = self.identity() | {"inputs": [job._digest() for job in self.inputs]}
+        return hashlib.sha256(json.dumps(content, sort_keys=True).encode()).hexdigest()
 
     def identity(self) -> dict[str, Any]:
-        """Returns what is hashed, and written beside the result as settings.yaml."""
+        """Returns what the hash is made of, as it is written beside the result (settings.yaml)."""
         return {
             "stage": self.stage,
             "environment_name": self.environment,

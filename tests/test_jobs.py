@@ -5,7 +5,7 @@ from pathlib import Path
 import pytest
 
 from rlpt.errors import UsageError
-from rlpt.jobs import Selection, curves, plan
+from rlpt.jobs import STAGES, Job, Selection, curves, plan
 from rlpt.manifest import load_manifest
 from tests.conftest import REPOSITORY
 
@@ -69,3 +69,75 @@ def test_a_selection_takes_only_what_it_needs() -> None:
 def test_selecting_what_is_not_there_lists_what_is() -> None:
     with pytest.raises(UsageError, match=r"--condition ik-walkr is not in it; there are: baseline, ik-cheetah"):
         plan(load_manifest(FIG08), Selection(conditions=("ik-walkr",)))
+
+
+FIGURES = {
+    "fig07_imagenet": (0, 1, 18),
+    "fig08_ik": (3, 3, 36),
+    "fig09_imagenet_distracted": (0, 1, 18),
+    "fig10_ik_distracted": (9, 9, 18),
+    "fig11_budget": (9, 9, 36),
+}
+
+
+def paper_jobs(name: str) -> list[Job]:
+    return plan(load_manifest(REPOSITORY / "experiments" / f"{name}.toml", "paper"))
+
+
+def test_the_papers_figures_are_126_runs_of_which_117_are_distinct() -> None:
+    plans = {name: paper_jobs(name) for name in FIGURES}
+    for name, jobs in plans.items():
+        assert tuple(sum(job.stage == stage for job in jobs) for stage in STAGES) == FIGURES[name], name
+    train = [job.id for jobs in plans.values() for job in jobs if job.stage == "train"]
+    assert (len(train), len(set(train))) == (126, 117)
+    # Figure 11's T = 0 is Figure 8's baseline; Figures 7 and 9 share their ImageNet encoder.
+    shared = {job.slug for job in plans["fig11_budget"]} & {job.slug for job in plans["fig08_ik"]}
+    assert len([slug for slug in shared if "from-scratch" in slug]) == 9
+    assert {job.id for job in plans["fig07_imagenet"] if job.stage == "pretrain"} == {
+        job.id for job in plans["fig09_imagenet_distracted"] if job.stage == "pretrain"
+    }
+
+
+def test_a_budget_leaves_the_rest_to_reinforcement_learning() -> None:
+    steps = {(job.settings.generate.transitions, job.settings.train.steps) for job in paper_jobs("fig11_budget")}
+    assert {(5_000, 75_000), (10_000, 70_000), (20_000, 60_000)} <= steps
+
+
+def test_the_published_variant_draws_from_the_whole_dataset() -> None:
+    jobs = plan(load_manifest(REPOSITORY / "experiments" / "extra" / "fig11_published.toml"))
+    generate = [job for job in jobs if job.stage == "generate"]
+    assert {job.id for job in generate} == {job.id for job in paper_jobs("fig08_ik") if job.stage == "generate"}
+    used = {(job.settings.ik.transitions, job.settings.ik.epochs) for job in jobs if job.stage == "pretrain"}
+    assert used == {(5_000, 45), (10_000, 50), (20_000, 50)}
+    assert {job.settings.train.steps for job in jobs if job.stage == "train"} == {80_000, 75_000, 70_000, 60_000}
+
+
+def test_a_video_is_part_of_the_identity_and_plays_in_the_pretraining_data() -> None:
+    manifest = load_manifest(REPOSITORY / "experiments" / "fig10_ik_distracted.toml")
+    jobs = plan(manifest, Selection(("walker-walk",), ("ik",), (), ("99",)))
+    assert [job.stage for job in jobs] == ["generate", "pretrain", "train"]
+    assert {job.clip and job.clip.name for job in jobs if job.stage != "pretrain"} == {"99"}
+    assert jobs[0].id.startswith("walker-walk-v99-t200000-")
+    with pytest.raises(UsageError, match=r"--video 2 is not in it; there are: 0, 1, 99"):
+        plan(manifest, Selection(videos=("2",)))
+
+
+def test_a_clip_of_ones_own_is_known_by_its_content(tmp_path: Path) -> None:
+    def train_id(name: str, content: bytes) -> str:
+        (tmp_path / name).write_bytes(content)
+        text = FIG08.read_text().replace("seeds =", f'videos = ["{name}"]\nseeds =')
+        (tmp_path / "own.toml").write_text(text)
+        return plan(load_manifest(tmp_path / "own.toml"))[-1].id.rpartition("-")[2]
+
+    (tmp_path / "profiles").mkdir()
+    (tmp_path / "profiles" / "paper.toml").write_text("")
+    assert train_id("a.mp4", b"one") == train_id("b.mp4", b"one")
+    assert train_id("a.mp4", b"one") != train_id("a.mp4", b"two")
+
+
+def test_a_manifest_with_an_unknown_or_missing_clip_is_refused() -> None:
+    path = REPOSITORY / "experiments" / "fig10_ik_distracted.toml"
+    with pytest.raises(UsageError, match=r"videos: no published clip has the number 2: there are 0, 1, 99"):
+        load_manifest(path, "paper", ("videos=[2]",))
+    with pytest.raises(UsageError, match=r"videos: .*absent\.mp4: cannot be read"):
+        load_manifest(path, "paper", ("videos=['absent.mp4']",))

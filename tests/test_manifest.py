@@ -15,6 +15,7 @@ from rlpt.manifest import load_manifest
 from rlpt.settings import Settings
 from tests.conftest import REPOSITORY
 
+MANIFESTS = [path for path in sorted((REPOSITORY / "experiments").rglob("*.toml")) if path.parent.name != "profiles"]
 MINIMAL = """
 title = "t"
 environments = ["reacher-easy"]
@@ -97,6 +98,9 @@ def test_a_budget_is_shared_with_pretraining(write: Callable[..., Path]) -> None
         ("conditions.ik.pretrain_environment='reacher'", "conditions.ik.pretrain_environment", "'reacher-"),
         ("conditions.baseline.pretrain_steps=5", "conditions.baseline", 'need pretrain = "ik"'),
         ("conditions.ik.agent={hiden=3}", "agent.hiden", "did you mean 'hidden'?"),
+        ("ik.transitions=300_000", "ik.transitions = 300000", "more than generate.transitions = 200000"),
+        ("imagenet.batch_size=3", "imagenet.batch_size = 3", "not two or more whole stacks"),
+        ("imagenet.epochs=501", "imagenet", "schedule_epochs = 500 is less"),
         ("seeds=[]", "seeds", "at least 1"),
         ("seeds=[-1]", "seeds.0", "greater than or equal to 0"),
         ("no_value", "no_value", "expected key=value"),
@@ -123,6 +127,19 @@ def test_an_error_names_the_file_that_holds_the_value(write: Callable[..., Path]
         load_manifest(path)
 
 
+def test_a_profile_may_speak_of_one_manifest_alone(write: Callable[..., Path]) -> None:
+    path = write(MINIMAL, "[train]\nsteps = 2_000\n[only.manifest.train]\nsteps = 3_000\n[only.other]\nseeds = [9]\n")
+    manifest = load_manifest(path, "small")
+    assert {experiment.settings.train.steps for experiment in manifest.experiments} == {3_000}
+    assert manifest.seeds == (1,)
+
+
+@pytest.mark.parametrize("text", ["title = 'x'\n", "only = 3\n", "[only]\nmanifest = 3\n"])
+def test_what_a_profile_may_not_say_is_refused(write: Callable[..., Path], text: str) -> None:
+    with pytest.raises(UsageError, match=r"profiles/small\.toml: (title|only): "):
+        load_manifest(write(MINIMAL, text), "small")
+
+
 @pytest.mark.parametrize("text", ["title = ", "= 3", "[conditions", "title = 'a'\ntitle = 'b'", "a = [" * 5000])
 def test_malformed_toml_is_refused(write: Callable[..., Path], text: str) -> None:
     with pytest.raises(UsageError, match="not readable as TOML"):
@@ -146,7 +163,7 @@ def test_any_override_is_taken_or_refused_in_one_line(key: str, value: str) -> N
 
 
 @pytest.mark.parametrize("profile", ["paper", "lite", "smoke", "demo"])
-@pytest.mark.parametrize("manifest", sorted((REPOSITORY / "experiments").glob("*.toml")), ids=lambda path: path.stem)
+@pytest.mark.parametrize("manifest", MANIFESTS, ids=lambda path: path.stem)
 def test_every_manifest_is_valid_under_every_profile(manifest: Path, profile: str) -> None:
     assert load_manifest(manifest, profile).experiments
 

@@ -17,6 +17,7 @@ from click.testing import CliRunner, Result
 from PIL import Image
 
 from rlpt.cli import main
+from rlpt.data.synthetic_images import write_synthetic_folder
 from rlpt.data.transitions import write_transitions
 from rlpt.generate import RandomEpisodes, generate
 from rlpt.models.encoder import ConvEncoder, RunningStatistics, load_encoder
@@ -184,6 +185,50 @@ def test_plotting_without_runs_names_what_is_missing(rlpt: Callable[..., Result]
     result = rlpt("plot")
     assert result.exit_code == 0, result.output
     assert (tmp_path / "runs" / "figures" / "tiny-tiny.png").is_file()
+
+
+def test_imagenet_pretraining_and_a_video_background_through_the_command_line(
+    rlpt: Callable[..., Result], tmp_path: Path
+) -> None:
+    """The images and the clip are those that rlpt draws itself."""
+    choices = {
+        "conditions.ik.pretrain": "imagenet",
+        "videos": "['synthetic']",
+        "encoder.grouped_layers": "3",
+        "imagenet": "{dataset = 'synthetic', classes = 'all', epochs = 2, batch_size = 24, hidden = 16}",
+        "train.steps": "30",
+    }
+    settings = [f"--set={key}={value}" for key, value in choices.items()]
+    result = rlpt("run", "--jobs", "2", "--data", str(tmp_path / "data"), *settings)
+    assert result.exit_code == 0, result.output
+    assert "3 ran" in result.stdout
+    (encoder,) = (tmp_path / "runs" / "pretrain").iterdir()
+    assert encoder.name.startswith("synthetic-g3-")
+    summary = json.loads((encoder / "summary.json").read_text())
+    assert summary["classes"] == 6
+    names = [path.name for path in (tmp_path / "runs" / "train").iterdir()]
+    assert all(name.startswith("reacher-easy-vsynthetic-from-") for name in names)
+
+
+def test_a_clip_that_is_not_there_says_how_to_get_it(rlpt: Callable[..., Result], tmp_path: Path) -> None:
+    result = rlpt(
+        "train", "--condition", "baseline", "--set", "videos=[99]", "--data", str(tmp_path / "data"), "--quiet"
+    )
+    assert result.exit_code == 2
+    assert "video99.mp4: not there: `rlpt data videos` downloads the published clips" in result.stderr
+
+
+def test_an_image_folder_is_checked_and_decoded(tmp_path: Path) -> None:
+    folder = tmp_path / "images"
+    write_synthetic_folder(folder, ["n00000001", "n00000002"], train_images=4, val_images=2)
+    command = ["data", "imagenet", str(folder), "--size", "32", "--data", str(tmp_path / "data"), "--threads", "1"]
+    result = CliRunner().invoke(main, [*command, "--classes", "all"])
+    assert result.exit_code == 0, result.output
+    assert "train: 8 images of 2 classes" in result.stdout
+    assert len(list((tmp_path / "data" / "cache").iterdir())) == 2
+    result = CliRunner().invoke(main, command)
+    assert result.exit_code == 2
+    assert "n01443537" in result.stderr
 
 
 def test_cuda_where_there_is_none_is_refused(rlpt: Callable[..., Result]) -> None:

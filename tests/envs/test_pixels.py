@@ -144,3 +144,21 @@ def test_every_task_is_registered_and_time_limits_truncate() -> None:
 
 def test_dm_env_sees_a_dm_env() -> None:
     assert issubclass(PixelEnvironment, dm_env.Environment)
+
+
+def test_a_video_plays_behind_the_task_from_its_first_frame() -> None:
+    video = np.stack([np.full((24, 24, 3), 10 * number, np.uint8) for number in range(5)])
+    plain, distracted = (PixelEnvironment("walker-walk", SMALL, 0, clip) for clip in (None, video))
+    plain.reset()
+    for _ in range(2):
+        distracted.reset()
+        shown = []
+        for _ in range(7):
+            corner = distracted.frame[0, 0]
+            assert len(set(corner)) == 1
+            shown.append(int(corner[0]))
+            distracted.step(np.zeros(6))
+        assert shown == [0, 10, 20, 30, 40, 0, 10]
+    assert (plain.frame != distracted.frame).any()
+    plain.close()
+    distracted.close()
