@@ -107,6 +107,16 @@ _execution_options = _options(
     click.option("--device", type=click.Choice(["auto", "cpu", "cuda"]), default="auto", show_default=True),
     click.option("--threads", type=click.IntRange(min=0), default=0, help="CPU threads of a job.  [default: all]"),
     click.option("--quiet", is_flag=True, help="No progress bars."),
+    click.option(
+        "--time-limit", type=click.FloatRange(min=0), metavar="SECONDS", help="Save and stop after so many seconds."
+    ),
+    click.option(
+        "--checkpoint-minutes",
+        type=click.FloatRange(min=0),
+        default=10.0,
+        show_default=True,
+        help="How often a job saves its state.",
+    ),
 )
 
 
@@ -180,8 +190,11 @@ def _stage_command(stage: str, summary: str) -> click.Command:
         device: str,
         threads: int,
         quiet: bool,
+        time_limit: float | None,
+        checkpoint_minutes: float,
         **selected: Any,
     ) -> None:
+        from rlpt.interruption import Paused, Schedule
         from rlpt.jobs import plan as plan_jobs
         from rlpt.pipeline import Execution, run_job
 
@@ -194,7 +207,12 @@ def _stage_command(stage: str, summary: str) -> click.Command:
             if job.folder(runs).state() == "done":
                 click.echo(f"done already: {path}")
                 continue
-            run_job(job, Execution(runs, data, device, threads, quiet))
+            schedule = Schedule(checkpoint_minutes, time_limit=time_limit)
+            try:
+                run_job(job, Execution(runs, data, device, threads, quiet, schedule))
+            except Paused:
+                click.echo(f"paused: {job.id}; the same command goes on")
+                return
             click.echo(f"done: {path}")
 
     return click.command(stage, help=summary)(command)
@@ -247,6 +265,8 @@ def run(
     device: str,
     threads: int,
     quiet: bool,
+    time_limit: float | None,
+    checkpoint_minutes: float,
     **selected: Any,
 ) -> None:
     """Do all that is missing, in order, then draw the figure.
@@ -256,6 +276,7 @@ def run(
       rlpt run experiments/demo.toml --jobs 2
       rlpt run experiments/fig08_ik.toml --profile smoke --jobs 2
     """
+    from rlpt.interruption import Schedule
     from rlpt.jobs import plan as plan_jobs
     from rlpt.pipeline import Execution, choose_device
     from rlpt.scheduler import LocalScheduler
@@ -265,21 +286,13 @@ def run(
         choose_device(device)
 
     def arguments(job: "Job") -> list[str]:
-        options = [
-            "--profile",
-            loaded.profile,
-            "--runs",
-            str(runs),
-            "--data",
-            str(data),
-            "--device",
-            device,
-            "--job",
-            job.id,
-        ]
+        places = [f"--runs={runs}", f"--data={data}", f"--device={device}"]
+        options = [f"--profile={loaded.profile}", *places, f"--checkpoint-minutes={checkpoint_minutes}"]
+        options += [f"--job={job.id}"]
         return [job.stage, str(manifest), *options, *(f"--set={text}" for text in overrides)]
 
-    execution = Execution(runs, data, device, threads, quiet)
+    schedule = Schedule(checkpoint_minutes, time_limit=time_limit)
+    execution = Execution(runs, data, device, threads, quiet, schedule)
     jobs = plan_jobs(loaded, selection)
     outcome = LocalScheduler(jobs, execution, parallel, arguments).run()
     if outcome["done"] == len(jobs):

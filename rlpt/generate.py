@@ -1,18 +1,28 @@
 """Stage 1: transitions under uniform random actions, for inverse kinematics (paper section 3.3.1, Figure 5)."""
 
 import multiprocessing
-from collections.abc import Iterator
+import os
+import signal
+import threading
+from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import ProcessPoolExecutor
+from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
 
-from rlpt.data.transitions import write_transitions
+from rlpt.data.transitions import join_transitions, write_transitions
 from rlpt.envs.pixels import PixelEnvironment, action_size
+from rlpt.interruption import STOP_SIGNALS, Checkpoints
 from rlpt.progress import Report
 from rlpt.settings import EnvironmentSettings, GenerateSettings
 from rlpt.streams import integer_seed, stream
+
+# Episodes of a part: at most so many are played again after an interruption.
+_PART = 200
+
+Player = Callable[[range], Iterable[tuple[np.ndarray, np.ndarray]]]
 
 
 @dataclass(frozen=True)
@@ -57,28 +67,59 @@ class RandomEpisodes:
         return np.stack(frames), actions
 
 
-def generate(episodes: RandomEpisodes, path: Path, workers: int, report: Report) -> None:
-    """Writes T transitions to `path`; the same bytes for any number of `workers`."""
-    probe = episodes.load()
-    transitions, size = episodes.generate.transitions, episodes.settings.size
-    done = 0
-    with write_transitions(path, transitions, episodes.episode_steps, size, action_size(probe)) as writer:
-        played = _play_here(episodes, probe) if workers == 1 else _play_in_workers(episodes, workers)
-        for frames, taken in played:
-            writer.append(frames, taken)
-            done += len(taken)
+def generate(episodes: RandomEpisodes, path: Path, workers: int, checkpoints: Checkpoints, report: Report) -> None:
+    """Writes T transitions to `path`; the same bytes for any number of `workers` and interruptions.
+
+    Episodes are written in parts, which are joined at the end: a run that is interrupted keeps all parts but the one it
+    was at.
+
+    Raises:
+        Paused: where `checkpoints` stops the job.
+    """
+    ranges = [range(first, min(first + _PART, len(episodes))) for first in range(0, len(episodes), _PART)]
+    parts = {path.with_name(f"{path.stem}-part{number:04d}.h5"): numbers for number, numbers in enumerate(ranges)}
+    missing = [part for part in parts if not part.exists()]
+    with _players(episodes, workers) as play:
+        for part in missing:
+            _write_part(part, episodes, parts[part], play, checkpoints, report)
+    join_transitions(path, list(parts))
+    for part in parts:
+        part.unlink()
+
+
+def _write_part(
+    part: Path, episodes: RandomEpisodes, numbers: range, play: Player, checkpoints: Checkpoints, report: Report
+) -> None:
+    transitions = sum(map(episodes.steps, numbers))
+    done = numbers.start * episodes.episode_steps
+    writer = None
+    with ExitStack() as stack:
+        for frames, actions in play(numbers):
+            checkpoints.poll(None)
+            if writer is None:
+                writer = stack.enter_context(
+                    write_transitions(part, transitions, episodes.episode_steps, frames.shape[1], actions.shape[1])
+                )
+            writer.append(frames, actions)
+            done += len(actions)
             report(done, "")
-    probe.close()
 
 
-def _play_here(episodes: RandomEpisodes, environment: PixelEnvironment) -> Iterator[tuple[np.ndarray, np.ndarray]]:
-    return (episodes.play(episode, environment) for episode in range(len(episodes)))
-
-
-def _play_in_workers(episodes: RandomEpisodes, workers: int) -> Iterator[tuple[np.ndarray, np.ndarray]]:
+@contextmanager
+def _players(episodes: RandomEpisodes, workers: int) -> Iterator[Player]:
+    """Yields what plays numbered episodes in order: this process, or several that share them out."""
+    if workers == 1:
+        environment = episodes.load()
+        yield lambda numbers: (episodes.play(number, environment) for number in numbers)
+        environment.close()
+        return
     context = multiprocessing.get_context("spawn")  # a fork would share the parent's OpenGL state
     with ProcessPoolExecutor(workers, context, _start_worker, (episodes,)) as pool:
-        yield from pool.map(_play_in_worker, range(len(episodes)), chunksize=4)
+        try:
+            yield lambda numbers: pool.map(_play_in_worker, numbers, chunksize=4)
+        except BaseException:
+            pool.shutdown(cancel_futures=True)
+            raise
 
 
 _worker: tuple[RandomEpisodes, PixelEnvironment]
@@ -86,7 +127,17 @@ _worker: tuple[RandomEpisodes, PixelEnvironment]
 
 def _start_worker(episodes: RandomEpisodes) -> None:
     global _worker
+    for number in STOP_SIGNALS:  # meant for the parent, which stops its workers by itself
+        signal.signal(number, signal.SIG_IGN)
+    threading.Thread(target=_die_with_parent, daemon=True).start()
     _worker = episodes, episodes.load()
+
+
+def _die_with_parent() -> None:
+    parent = multiprocessing.parent_process()
+    assert parent is not None
+    parent.join()
+    os._exit(1)
 
 
 def _play_in_worker(episode: int) -> tuple[np.ndarray, np.ndarray]:

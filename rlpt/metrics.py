@@ -1,6 +1,7 @@
 """Metrics on disk: CSV files to compare and plot, and the same numbers for TensorBoard."""
 
 import csv
+import os
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from types import TracebackType
@@ -15,16 +16,26 @@ class MetricsWriter:
     The CSV files hold no wall-clock time, so that two runs of one job can be compared byte by byte.
     """
 
-    def __init__(self, folder: Path, tables: Mapping[str, Sequence[str]]) -> None:
-        """Begins the files of `tables` (name → columns, after the step that every row begins with)."""
-        self._files = {name: (folder / f"{name}.csv").open("w", newline="", encoding="utf-8") for name in tables}
+    def __init__(
+        self, folder: Path, tables: Mapping[str, Sequence[str]], resumed: Mapping[str, int] | None = None
+    ) -> None:
+        """Begins the files of `tables`, or goes on with them.
+
+        Args:
+            folder: where they are.
+            tables: name → columns, after the step that every row begins with.
+            resumed: what `state` returned; rows that were written after it are cut off.
+        """
+        self._files = {name: (folder / f"{name}.csv").open("a", newline="", encoding="utf-8") for name in tables}
         self._writers = {
             name: csv.DictWriter(self._files[name], ["step", *columns], lineterminator="\n")
             for name, columns in tables.items()
         }
-        for name, writer in self._writers.items():
-            writer.writeheader()
-            self._files[name].flush()
+        for name, file in self._files.items():
+            file.truncate(resumed[name] if resumed else 0)
+            if not resumed:
+                self._writers[name].writeheader()
+                file.flush()
         self._board = SummaryWriter(str(folder / "tensorboard"))
 
     def __enter__(self) -> Self:
@@ -36,6 +47,13 @@ class MetricsWriter:
         for file in self._files.values():
             file.close()
         self._board.close()
+
+    def state(self) -> dict[str, int]:
+        """Returns the length of each file, with all rows safely on disk."""
+        for file in self._files.values():
+            file.flush()
+            os.fsync(file.fileno())
+        return {name: os.fstat(file.fileno()).st_size for name, file in self._files.items()}
 
     def row(self, table: str, step: int, values: Mapping[str, float]) -> None:
         """Adds a row; a column without a value stays empty."""

@@ -3,16 +3,18 @@
 import sys
 import time
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from rlpt.errors import UsageError
 from rlpt.estimates import steps
 from rlpt.files import write_text
+from rlpt.interruption import Checkpoints, Schedule, stopping_on_signals
 from rlpt.jobs import Job, Stage
 from rlpt.progress import Report, progress_bar
 from rlpt.provenance import available_cores
+from rlpt.runs import CHECKPOINT_FILE
 
 if TYPE_CHECKING:  # slow to import
     import numpy as np
@@ -35,6 +37,7 @@ class Execution:
     threads: int = 0
     "CPU threads (generate: worker processes) of one job; 0: all cores."
     quiet: bool = False
+    schedule: Schedule = field(default_factory=Schedule)
 
 
 def run_job(job: Job, execution: Execution) -> None:
@@ -42,6 +45,7 @@ def run_job(job: Job, execution: Execution) -> None:
 
     Raises:
         UsageError: if an input is missing, the run is claimed by another process, or the job's own inputs are bad.
+        Paused: if a signal or the time limit stopped it; it goes on when it is run again.
     """
     folder = job.folder(execution.runs)
     if folder.state() == "done":
@@ -59,9 +63,11 @@ def run_job(job: Job, execution: Execution) -> None:
     device = choose_device(execution.device)
     inputs = [needed.folder(execution.runs).path for needed in job.inputs]
     with folder.claim(job.identity()) as work, progress_bar(job.id, steps(job), execution.quiet) as bar:
-        progress_file = work / _PROGRESS_FILE
-        _STAGES[job.stage](_Task(job, inputs, work, execution.data, device, threads, _noted(bar, progress_file)))
-        progress_file.unlink(missing_ok=True)
+        checkpoints = Checkpoints(work / CHECKPOINT_FILE, execution.schedule)
+        report = _noted(bar, work / _PROGRESS_FILE)
+        with stopping_on_signals(checkpoints.request_stop):
+            _STAGES[job.stage](_Task(job, inputs, work, execution.data, device, threads, checkpoints, report))
+        (work / _PROGRESS_FILE).unlink(missing_ok=True)
 
 
 @dataclass(frozen=True)
@@ -74,6 +80,7 @@ class _Task:
     data: Path
     device: "torch.device"
     threads: int
+    checkpoints: Checkpoints
     report: Report
 
     def video(self) -> "np.ndarray | None":
@@ -105,16 +112,18 @@ def _generate(task: _Task) -> None:
 
     settings = task.job.settings
     episodes = RandomEpisodes(task.job.environment, settings.environment, settings.generate, task.video())
-    generate(episodes, task.work / "transitions.h5", task.threads, task.report)
+    generate(episodes, task.work / "transitions.h5", task.threads, task.checkpoints, task.report)
 
 
 def _pretrain(task: _Task) -> None:
     if not task.inputs:
         _pretrain_on_images(task)
         return
-    from rlpt.pretrain import pretrain
+    from rlpt.pretrain import InverseKinematicsTraining
 
-    row = pretrain(task.inputs[0] / "transitions.h5", task.job.settings, task.work, task.device, task.report)
+    dataset = task.inputs[0] / "transitions.h5"
+    training = InverseKinematicsTraining(dataset, task.job.settings, task.work, task.device)
+    row = training.run(task.checkpoints, task.report)
     if row["test_r2"] <= 0:
         print(
             f"WARNING: {task.job.id}: the encoder has learned nothing: on held-out transitions it predicts actions no "
@@ -126,7 +135,7 @@ def _pretrain(task: _Task) -> None:
 def _pretrain_on_images(task: _Task) -> None:
     from rlpt.data.imagenet import SPLITS, class_names, load_split
     from rlpt.data.synthetic_images import provide_synthetic_folder
-    from rlpt.pretrain_imagenet import pretrain_imagenet
+    from rlpt.pretrain_imagenet import ImageNetTraining
 
     settings = task.job.settings
     folder = task.data / settings.imagenet.dataset
@@ -136,26 +145,18 @@ def _pretrain_on_images(task: _Task) -> None:
     size, cache = settings.environment.size, task.data / "cache"
     train, val = (load_split(folder, split, classes, size, cache, task.threads, lambda *_: None) for split in SPLITS)
     frame_stack = settings.environment.frame_stack
-    row = pretrain_imagenet(
-        train, val, settings.encoder, frame_stack, settings.imagenet, task.work, task.device, task.report
-    )
+    training = ImageNetTraining(train, val, settings.encoder, frame_stack, settings.imagenet, task.work, task.device)
+    row = training.run(task.checkpoints, task.report)
     print(f"{task.job.id}: validation top-1 {row['val_top1']:.1%}, top-5 {row['val_top5']:.1%}")
 
 
 def _train(task: _Task) -> None:
-    from rlpt.train import train
+    from rlpt.train import Training
 
+    job = task.job
     encoder = task.inputs[0] / "encoder.safetensors" if task.inputs else None
-    train(
-        task.job.environment,
-        task.job.settings,
-        task.job.seed,
-        encoder,
-        task.work,
-        task.device,
-        task.report,
-        task.video(),
-    )
+    training = Training(job.environment, job.settings, job.seed, encoder, task.work, task.device, task.video())
+    training.run(task.checkpoints, task.report)
 
 
 _STAGES: dict[Stage, Callable[[_Task], None]] = {"generate": _generate, "pretrain": _pretrain, "train": _train}

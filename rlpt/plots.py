@@ -1,8 +1,6 @@
 """Learning curves from run folders, as figures that could go into a paper."""
 
-import textwrap
 from pathlib import Path
-from typing import Any
 
 import matplotlib as mpl
 import pandas as pd
@@ -12,25 +10,10 @@ from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 from matplotlib.ticker import FuncFormatter
 
-from rlpt.files import whole_file
+from rlpt.figures import STYLE, made_by, save_figure, stamp
 from rlpt.jobs import Curve, Selection, curves
 from rlpt.manifest import Manifest
-from rlpt.provenance import code_version
 
-_STYLE: dict[Any, Any] = {
-    "font.size": 8,
-    "axes.titlesize": 9,
-    "axes.labelsize": 8,
-    "legend.fontsize": 8,
-    "axes.spines.top": False,
-    "axes.spines.right": False,
-    "axes.grid": True,
-    "grid.linewidth": 0.4,
-    "grid.alpha": 0.5,
-    "figure.dpi": 200,
-    "pdf.fonttype": 42,
-    "svg.hashsalt": "rlpt",
-}
 _PANEL = (2.5, 2.1)
 _DASHES = ["", (4, 1.5), (1, 1), (5, 1, 1, 1), (3, 1, 1, 1, 1, 1), (8, 2)]
 
@@ -47,10 +30,11 @@ def draw_learning_curves(manifest: Manifest, selection: Selection, runs: Path) -
     planned = curves(manifest, selection)
     finished = [curve for curve in planned if curve.job.folder(runs).state() == "done"]
     data = load_returns(finished, runs, manifest.plot.smoothing)
-    with mpl.rc_context(_STYLE):
+    with mpl.rc_context(STYLE):
         figure = _panels(planned, data)
         _caption(figure, manifest, planned, finished)
-        return _save(figure, manifest, runs / "figures" / f"{manifest.name}-{manifest.profile}", finished)
+        shown = " ".join(curve.job.id for curve in finished)
+        return save_figure(figure, runs / "figures", manifest.name, manifest.title, manifest.profile, shown)
 
 
 def load_returns(finished: list[Curve], runs: Path, smoothing: int) -> pd.DataFrame:
@@ -103,42 +87,15 @@ def _label(axes: Axes, environment: str, first: bool) -> None:
 
 def _caption(figure: Figure, manifest: Manifest, planned: list[Curve], finished: list[Curve]) -> None:
     """Stamps under the figure what it shows and what made it."""
-    code = code_version()
-    commit = (code.get("commit") or "unknown")[:9] + ("+changes" if code.get("dirty") else "")
     seeds = len({curve.seed for curve in planned})
     interval = f"mean and 95 % bootstrap interval over {seeds} seeds" if seeds > 1 else "one seed, so no interval"
     lines = [
         f"{manifest.title}. Moving average of {manifest.plot.smoothing} episodes; {interval}.",
-        f"manifest {manifest.path.name} · profile {manifest.profile} · rlpt {code['rlpt']} · commit {commit}",
+        made_by(manifest),
     ]
     missing = [curve for curve in planned if curve not in finished]
     if missing:
         names = ", ".join(f"{curve.environment} {curve.label} s{curve.seed}" for curve in missing[:6])
         more = f" and {len(missing) - 6} more" if len(missing) > 6 else ""
         lines.append(f"MISSING {len(missing)} of {len(planned)} runs: {names}{more}")
-    columns = int(figure.get_figwidth() * 26)
-    text = "\n".join(line for whole in lines for line in textwrap.wrap(whole, columns))
-    figure.supxlabel(text, fontsize=5.5, color="0.35", x=0.01, ha="left")
-
-
-def _save(figure: Figure, manifest: Manifest, stem: Path, finished: list[Curve]) -> list[Path]:
-    code = code_version()
-    made_by = f"rlpt {code['rlpt']} {code.get('commit') or ''}".strip()
-    runs = " ".join(curve.job.id for curve in finished)
-    paths = []
-    for ending, metadata in (
-        (
-            ".png",
-            {
-                "Software": made_by,
-                "Title": manifest.title,
-                "Description": f"profile {manifest.profile}; {runs}",
-            },
-        ),
-        (".pdf", {"Creator": made_by, "Title": manifest.title, "Keywords": runs, "CreationDate": None}),
-    ):
-        path = stem.with_name(f"{stem.name}{ending}")
-        with whole_file(path) as aside:
-            figure.savefig(aside, metadata=metadata)
-        paths.append(path)
-    return paths
+    stamp(figure, lines)

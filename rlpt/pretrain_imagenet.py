@@ -8,16 +8,18 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from rlpt.checkpoint import State, optimiser_state, set_optimiser_state
 from rlpt.data.crops import center_crop
 from rlpt.data.imagenet import LabelledImages
 from rlpt.errors import UsageError
 from rlpt.files import write_json
+from rlpt.interruption import Checkpoints
 from rlpt.metrics import MetricsWriter
 from rlpt.models.classifier import StackClassifier, classification_loss
 from rlpt.models.encoder import save_encoder
 from rlpt.progress import Report
 from rlpt.settings import EncoderSettings, ImageNetSettings
-from rlpt.streams import integer_seed, stream
+from rlpt.streams import generator_state, integer_seed, set_generator_state, stream
 
 _COLUMNS = ("updates", "train_loss", "train_top1", "train_top5", "val_loss", "val_top1", "val_top5")
 
@@ -29,75 +31,133 @@ _FINAL_BATCH_SIZE = 256
 _STANDARD_ERRORS = 3
 
 
-def pretrain_imagenet(
-    train: LabelledImages,
-    val: LabelledImages,
-    encoder: EncoderSettings,
-    frame_stack: int,
-    settings: ImageNetSettings,
-    folder: Path,
-    device: torch.device,
-    report: Report,
-) -> dict[str, float]:
-    """Trains on the images and writes `encoder.safetensors`, `epochs.csv` and `summary.json` into `folder`.
+class ImageNetTraining:
+    """One pretraining run, which can stop between any two updates and go on exactly where it was.
 
     Training sees random crops, each image of each epoch its own; validation sees the middle. Accuracies are fractions,
     of the network after the epoch on validation images, of the changing network during it on training images. The few
     images that fill no stack, or no second stack of a training batch, are left out of an epoch.
 
-    Args:
-        train: images to learn from, at least two stacks.
-        val: images to validate on, of the same classes and size, at least one stack.
-        encoder: of the paper's size: 288 filters in 3 groups in all 11 layers.
-        frame_stack: images in a stack.
-        settings: the section `[imagenet]`.
-        folder: an existing folder.
-        device: where to compute.
-        report: called after every update with the number of updates.
-
-    Returns:
-        The last epoch's row of metrics. The summary says whether validation accuracy is above guessing.
-
-    Raises:
-        UsageError: if images and settings do not fit together.
+    Writes `epochs.csv`, `encoder.safetensors` and `summary.json` into its folder.
     """
-    _require_fit(train, val, encoder, frame_stack, settings)
-    torch.manual_seed(integer_seed(settings.seed, "initialisation"))
-    network = StackClassifier(encoder, frame_stack, len(train.classes), settings.hidden).to(
-        device, memory_format=torch.channels_last
-    )  # type: ignore[call-overload]
-    optimiser = torch.optim.AdamW(network.parameters(), lr=settings.learning_rate, weight_decay=settings.weight_decay)
-    schedule_updates = update_count(len(train.labels), settings.batch_size, frame_stack, settings.schedule_epochs)
 
-    shuffle, crops = stream(settings.seed, "shuffle"), stream(settings.seed, "crops")
-    row: dict[str, float] = {}
-    updates = 0
-    with MetricsWriter(folder, {"epochs": _COLUMNS}) as metrics:
-        for epoch in range(1, settings.epochs + 1):
-            network.train()
-            scores = []
-            for rows in training_batches(shuffle.permutation(len(train.labels)), settings.batch_size, frame_stack):
-                images = _as_input(random_crops(train.images[rows], encoder.crop, crops), device)
-                labels = torch.from_numpy(train.labels[rows]).to(device)
-                for group in optimiser.param_groups:
-                    group["lr"] = learning_rate(settings, schedule_updates, updates)
-                logits = network(images)
-                loss = classification_loss(logits, labels)
-                optimiser.zero_grad(set_to_none=True)
-                loss.backward()
-                optimiser.step()
-                scores.append(_scores(logits.detach(), labels))
-                updates += 1
-                report(updates, f"val top-1 {row['val_top1']:.1%}" if row else "")
-            row = {
-                "updates": updates,
-                **_means("train", scores),
-                **_validate(network, val, encoder.crop, settings.batch_size, device),
-            }
-            metrics.row("epochs", epoch, row)
-    save_encoder(folder / "encoder.safetensors", network.encoder, network.statistics)
-    write_json(folder / "summary.json", _summary(train, val, row))
-    return row
+    def __init__(
+        self,
+        train: LabelledImages,
+        val: LabelledImages,
+        encoder: EncoderSettings,
+        frame_stack: int,
+        settings: ImageNetSettings,
+        folder: Path,
+        device: torch.device,
+    ) -> None:
+        """Builds the network.
+
+        Args:
+            train: images to learn from, at least two stacks.
+            val: images to validate on, of the same classes and size, at least one stack.
+            encoder: of the paper's size: 288 filters in 3 groups in all 11 layers.
+            frame_stack: images in a stack.
+            settings: the section `[imagenet]`.
+            folder: an existing folder.
+            device: where to compute.
+
+        Raises:
+            UsageError: if images and settings do not fit together.
+        """
+        _require_fit(train, val, encoder, frame_stack, settings)
+        self._train, self._val, self._crop, self._frame_stack = train, val, encoder.crop, frame_stack
+        self._settings, self._folder, self._device = settings, folder, device
+        torch.manual_seed(integer_seed(settings.seed, "initialisation"))
+        self._network = StackClassifier(encoder, frame_stack, len(train.classes), settings.hidden).to(
+            device, memory_format=torch.channels_last
+        )  # type: ignore[call-overload]
+        self._optimiser = torch.optim.AdamW(
+            self._network.parameters(), lr=settings.learning_rate, weight_decay=settings.weight_decay
+        )
+        self._schedule_updates = update_count(
+            len(train.labels), settings.batch_size, frame_stack, settings.schedule_epochs
+        )
+        self._shuffle, self._crops = stream(settings.seed, "shuffle"), stream(settings.seed, "crops")
+        self._order = np.empty(0, np.int64)  # this epoch's rows
+        self._scores: list[Tensor] = []  # of this epoch's updates
+        self._row: dict[str, float] = {}
+        self._epoch, self._updates, self._epoch_updates = 0, 0, 0
+
+    def run(self, checkpoints: Checkpoints, report: Report) -> dict[str, float]:
+        """Trains from the checkpoint, or from the beginning, to the end.
+
+        Returns:
+            The last epoch's row of metrics. The summary says whether validation accuracy is above guessing.
+
+        Raises:
+            Paused: where `checkpoints` stops the job.
+        """
+        saved = checkpoints.load()
+        with MetricsWriter(self._folder, {"epochs": _COLUMNS}, saved and saved["metrics"]) as metrics:
+            if saved:
+                self._restore(saved)
+            while self._epoch < self._settings.epochs:
+                if not len(self._order):
+                    self._order = self._shuffle.permutation(len(self._train.labels))
+                of_epoch = list(training_batches(self._order, self._settings.batch_size, self._frame_stack))
+                for rows in of_epoch[self._epoch_updates :]:
+                    checkpoints.poll(lambda: self._state(metrics))
+                    self._update(rows)
+                    report(self._updates, f"val top-1 {self._row['val_top1']:.1%}" if self._row else "")
+                self._end_epoch(metrics)
+        save_encoder(self._folder / "encoder.safetensors", self._network.encoder, self._network.statistics)
+        write_json(self._folder / "summary.json", _summary(self._train, self._val, self._row))
+        return self._row
+
+    def _update(self, rows: np.ndarray) -> None:
+        self._network.train()
+        images = _as_input(random_crops(self._train.images[rows], self._crop, self._crops), self._device)
+        labels = torch.from_numpy(self._train.labels[rows]).to(self._device)
+        for group in self._optimiser.param_groups:
+            group["lr"] = learning_rate(self._settings, self._schedule_updates, self._updates)
+        logits = self._network(images)
+        loss = classification_loss(logits, labels)
+        self._optimiser.zero_grad(set_to_none=True)
+        loss.backward()
+        self._optimiser.step()
+        self._scores.append(_scores(logits.detach(), labels))
+        self._updates += 1
+        self._epoch_updates += 1
+
+    def _end_epoch(self, metrics: MetricsWriter) -> None:
+        self._row = {
+            "updates": self._updates,
+            **_means("train", self._scores),
+            **_validate(self._network, self._val, self._crop, self._settings.batch_size, self._device),
+        }
+        self._epoch += 1
+        self._order, self._scores, self._epoch_updates = np.empty(0, np.int64), [], 0
+        metrics.row("epochs", self._epoch, self._row)
+
+    def _state(self, metrics: MetricsWriter) -> State:
+        return {
+            "epoch": self._epoch,
+            "updates": self._updates,
+            "epoch_updates": self._epoch_updates,
+            "row": self._row,
+            "order": self._order,
+            "scores": torch.cat(self._scores, dim=1) if self._scores else torch.empty(3, 0),
+            "shuffle": generator_state(self._shuffle),
+            "crops": generator_state(self._crops),
+            "network": self._network.state_dict(),
+            "optimiser": optimiser_state(self._optimiser),
+            "metrics": metrics.state(),
+        }
+
+    def _restore(self, state: State) -> None:
+        self._epoch, self._updates, self._row = state["epoch"], state["updates"], state["row"]
+        self._epoch_updates = state["epoch_updates"]
+        self._order, self._scores = np.asarray(state["order"]), [state["scores"].to(self._device)]
+        set_generator_state(self._shuffle, state["shuffle"])
+        set_generator_state(self._crops, state["crops"])
+        self._network.load_state_dict(state["network"])
+        set_optimiser_state(self._optimiser, state.get("optimiser", {}))
 
 
 def update_count(images: int, batch_size: int, frame_stack: int, epochs: int) -> int:

@@ -1,5 +1,6 @@
 """What made a run: code, versions, machine and time."""
 
+import json
 import os
 import platform
 import subprocess
@@ -12,6 +13,7 @@ from pathlib import Path
 from typing import Any
 
 import rlpt
+from rlpt.files import write_json
 
 PACKAGES = ("torch", "mujoco", "dm-control", "numpy", "h5py", "safetensors", "gymnasium")
 
@@ -70,19 +72,27 @@ def _processor() -> str:
 
 
 @contextmanager
-def describe_run() -> Iterator[dict[str, Any]]:
-    """Yields a dictionary that is complete when the block has ended."""
+def describe_run(sessions_file: Path) -> Iterator[dict[str, Any]]:
+    """Yields a dictionary that is complete when the block has ended.
+
+    A run that is interrupted goes on in a further session; `sessions_file` remembers the earlier ones.
+    """
     import torch
 
+    earlier: list[dict[str, Any]] = json.loads(sessions_file.read_text()) if sessions_file.exists() else []
     started = datetime.now(UTC)
-    record: dict[str, Any] = {
-        "code": code_version(),
-        "packages": package_versions(),
+    record: dict[str, Any] = {"code": code_version(), "packages": package_versions()}
+    session: dict[str, Any] = {
         "machine": machine(),
         "threads": torch.get_num_threads(),
         "started": started.isoformat(timespec="seconds"),
     }
-    yield record
-    finished = datetime.now(UTC)
-    record["finished"] = finished.isoformat(timespec="seconds")
-    record["seconds"] = round((finished - started).total_seconds(), 1)
+    write_json(sessions_file, [*earlier, session])
+    try:
+        yield record
+    finally:
+        finished = datetime.now(UTC)
+        session["ended"] = finished.isoformat(timespec="seconds")
+        session["seconds"] = round((finished - started).total_seconds(), 1)
+        write_json(sessions_file, [*earlier, session])
+        record["sessions"] = [*earlier, session]

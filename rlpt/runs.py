@@ -4,7 +4,6 @@ A job works in `<runs>/<stage>/<id>.partial` and the folder becomes `<runs>/<sta
 """
 
 import fcntl
-import shutil
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -14,10 +13,13 @@ import yaml
 
 from rlpt.errors import UsageError
 from rlpt.files import write_json, write_text
+from rlpt.interruption import Paused
 from rlpt.provenance import describe_run
 
-State = Literal["done", "running", "failed", "missing"]
+State = Literal["done", "running", "paused", "failed", "missing"]
+CHECKPOINT_FILE = "checkpoint.safetensors"
 _ERROR_FILE = "error.txt"
+_INTERRUPTIONS_FILE = "sessions.json"
 
 
 class Busy(UsageError):
@@ -34,12 +36,14 @@ class RunFolder:
         self._lock = self.path.with_name(f".{identity}.lock")
 
     def state(self) -> State:
-        """Says how far the run is; "missing" is also an interrupted one, which starts anew."""
+        """Says how far the run is; "paused" is also one whose process was killed."""
         if self.path.is_dir():
             return "done"
         if self._is_locked():
             return "running"
-        return "failed" if (self.partial / _ERROR_FILE).is_file() else "missing"
+        if (self.partial / _ERROR_FILE).is_file():
+            return "failed"
+        return "paused" if self.partial.is_dir() else "missing"
 
     def error(self) -> str:
         """Returns the one line that a failed run left behind."""
@@ -60,6 +64,8 @@ class RunFolder:
     def claim(self, settings: dict[str, Any]) -> Iterator[Path]:
         """Yields the folder to write to; when the block ends well it becomes the finished run.
 
+        What an interrupted process left there is still there, for the job to go on from.
+
         Args:
             settings: what identifies the job; written as settings.yaml.
 
@@ -79,16 +85,20 @@ class RunFolder:
                 fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
             except BlockingIOError:
                 raise Busy(f"{self.path}: another process is working on this run") from None
-            shutil.rmtree(self.partial, ignore_errors=True)
-            self.partial.mkdir()
+            self.partial.mkdir(exist_ok=True)
+            (self.partial / _ERROR_FILE).unlink(missing_ok=True)
             write_text(self.partial / "settings.yaml", yaml.safe_dump(settings, sort_keys=False))
             try:
-                with describe_run() as provenance:
+                with describe_run(self.partial / _INTERRUPTIONS_FILE) as provenance:
                     yield self.partial
+            except (Paused, KeyboardInterrupt, SystemExit):
+                raise
             except BaseException as error:
                 line = str(error).splitlines()[0] if str(error) else type(error).__name__
                 write_text(self.partial / _ERROR_FILE, f"{line}\n")
                 raise
             write_json(self.partial / "provenance.json", provenance)
+            for name in (CHECKPOINT_FILE, _INTERRUPTIONS_FILE):
+                (self.partial / name).unlink(missing_ok=True)
             self.partial.replace(self.path)
             self._lock.unlink()

@@ -49,6 +49,8 @@ class LocalScheduler:
         self._waiting = [job for job in jobs if not self._is_done(job)]
         self._running: list[_Running] = []
         self._lost: set[str] = set()
+        limit = execution.schedule.time_limit
+        self._deadline = None if limit is None else time.monotonic() + limit
         self.outcome: Counter[str] = Counter(done=self._total - len(self._waiting))
 
     def _threads_for(self, stage: Stage, jobs: Sequence[Job]) -> int:
@@ -58,33 +60,43 @@ class LocalScheduler:
         return max(1, self._cores // min(self._parallel, sum(job.stage == stage for job in jobs)))
 
     def run(self) -> Counter[str]:
-        """Runs until nothing is left.
+        """Runs until nothing is left or the time limit is over.
 
         Returns:
-            How many jobs were "done" before, "ran" well, "failed", or were "skipped" because an input failed.
+            How many jobs were "done" before, "ran" well, were "paused", "failed", or were "skipped" because an input
+            did not come.
         """
         with progress_display(self._execution.quiet) as display:
             overall = display.add_task("all jobs", total=self._total, note="")
             try:
-                while self._waiting or self._running:
+                while self._running or (self._waiting and not self._is_over()):
                     self._start_what_fits(display)
                     time.sleep(_POLL_SECONDS)
                     self._look_after_running(display)
                     display.update(overall, completed=self.outcome.total())
             finally:
-                for running in self._running:
-                    running.process.terminate()
+                self._stop_running()
         return self.outcome
 
     def _start_what_fits(self, display: Progress) -> None:
         for job in list(self._waiting):
             if any(needed.id in self._lost for needed in job.inputs):
                 self._waiting.remove(job)
-                self._lose(job, "skipped", "an input failed")
-            elif self._fits(job) and all(self._is_done(needed) for needed in job.inputs):
+                self._lose(job, "skipped", "an input is not there")
+            elif not self._is_over() and self._fits(job) and all(self._is_done(needed) for needed in job.inputs):
                 self._waiting.remove(job)
                 bar = display.add_task(job.id, total=steps(job), note="")
                 self._running.append(_Running(job, *self._start(job), bar))
+
+    def _is_over(self) -> bool:
+        return self._deadline is not None and time.monotonic() >= self._deadline
+
+    def _stop_running(self) -> None:
+        """Lets every job save its checkpoint."""
+        for running in self._running:
+            running.process.terminate()
+        for running in self._running:
+            running.process.wait()
 
     def _fits(self, job: Job) -> bool:
         busy = sum(self._threads[running.job.stage] for running in self._running)
@@ -97,13 +109,18 @@ class LocalScheduler:
         threads = str(self._threads[job.stage])
         with log.open("wb") as file:
             process = subprocess.Popen(
-                [sys.executable, "-m", "rlpt", *self._command(job), "--threads", threads, "--quiet"],
+                [sys.executable, "-m", "rlpt", *self._command(job), *self._limits(), "--threads", threads, "--quiet"],
                 stdin=subprocess.DEVNULL,
                 stdout=file,
                 stderr=subprocess.STDOUT,
                 env=os.environ | {"OMP_NUM_THREADS": threads},
             )
         return process, log
+
+    def _limits(self) -> list[str]:
+        if self._deadline is None:
+            return []
+        return ["--time-limit", f"{max(0.0, self._deadline - time.monotonic()):.0f}"]
 
     def _look_after_running(self, display: Progress) -> None:
         for running in list(self._running):
@@ -113,9 +130,11 @@ class LocalScheduler:
                 continue
             self._running.remove(running)
             display.remove_task(running.bar)
-            if running.process.returncode == 0:
+            if self._is_done(running.job):
                 self.outcome["ran"] += 1
                 _pass_on_warnings(running.log)
+            elif running.process.returncode == 0:
+                self._lose(running.job, "paused", "run again to go on")
             else:
                 reason = running.job.folder(self._execution.runs).error()
                 self._lose(running.job, "failed", f"{reason or running.process.returncode} (see {running.log})")

@@ -5,7 +5,7 @@ changing how often one of them draws leaves all others alone.
 """
 
 import zlib
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
@@ -32,3 +32,31 @@ def torch_stream(seed: int, name: str, device: "torch.device | str" = "cpu") -> 
     import torch
 
     return torch.Generator(device).manual_seed(integer_seed(seed, name))
+
+
+def generator_state(generator: np.random.Generator) -> dict[str, Any]:
+    """Returns a NumPy generator's state."""
+    return dict(generator.bit_generator.state)
+
+
+def set_generator_state(generator: np.random.Generator, state: dict[str, Any]) -> None:
+    """Puts a generator back where `generator_state` saw it."""
+    generator.bit_generator.state = state
+
+
+def legacy_random_state(random: np.random.RandomState) -> dict[str, Any]:
+    """Returns the state of a generator as dm_control's tasks use it."""
+    state = random.get_state(legacy=False)
+    assert isinstance(state, dict)
+    return {
+        "key": state["state"]["key"].astype(np.int64),
+        "pos": int(state["state"]["pos"]),
+        "has_gauss": int(state["has_gauss"]),
+        "gauss": float(state["gauss"]),
+    }
+
+
+def set_legacy_random_state(random: np.random.RandomState, state: dict[str, Any]) -> None:
+    """Puts a generator back where `legacy_random_state` saw it."""
+    key = np.asarray(state["key"]).astype(np.uint32)
+    random.set_state(("MT19937", key, state["pos"], state["has_gauss"], state["gauss"]))

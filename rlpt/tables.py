@@ -10,7 +10,7 @@ from rlpt.estimates import disk_bytes, gpu_hours, steps
 from rlpt.jobs import Job
 from rlpt.pipeline import progress_of
 
-_STYLES = {"done": "green", "running": "cyan", "failed": "red", "missing": "dim"}
+_STYLES = {"done": "green", "running": "cyan", "paused": "yellow", "failed": "red", "missing": "dim"}
 _UNITS = {"generate": "transitions", "pretrain": "updates", "train": "agent steps"}
 
 
@@ -61,7 +61,7 @@ def status_table(jobs: list[Job], runs: Path) -> None:
         state = folder.state()
         count[state] += 1
         note = folder.error() if state == "failed" else ""
-        if state == "running":
+        if state in ("running", "paused"):
             done, last = progress_of(job, runs)
             note = f"{done:,} of {steps(job):,}  {last}"
         table.add_row(f"[{_STYLES[state]}]{state}[/]", job.stage, job.id, note)

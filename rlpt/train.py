@@ -1,118 +1,190 @@
 """Stage 3: Soft Actor-Critic on pixels, from scratch or from a pretrained encoder (paper section 3.4)."""
 
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import torch
 
 from rlpt.agents.sac import METRICS, SAC
+from rlpt.checkpoint import State
 from rlpt.data.movies import enlarged, write_movie
 from rlpt.data.replay import ReplayBuffer
 from rlpt.envs.pixels import PixelEnvironment, action_size
+from rlpt.interruption import Checkpoints
 from rlpt.metrics import MetricsWriter
 from rlpt.progress import Report
 from rlpt.settings import Settings
-from rlpt.streams import integer_seed, stream
+from rlpt.streams import generator_state, integer_seed, set_generator_state, stream
+
+_REPLAY_FILE = "replay.frames"
 
 
-def train(
-    environment: str,
-    settings: Settings,
-    seed: int,
-    encoder: Path | None,
-    folder: Path,
-    device: torch.device,
-    report: Report,
-    video: np.ndarray | None = None,
-) -> None:
-    """Trains for `train.steps` agent steps and writes metrics and `policy.safetensors` into `folder`.
+class Training:
+    """One run, which can stop between any two updates and go on exactly where it was.
 
-    Args:
-        environment: the task, such as "walker-walk".
-        settings: everything else that decides the result.
-        seed: of all random streams of this run.
-        encoder: pretrained weights to start from; None: from scratch.
-        folder: gets episodes.csv (training return), evaluations.csv, updates.csv, tensorboard/ and evaluation.mp4.
-        device: where the networks live.
-        report: told of the progress.
-        video: distracting background of training and evaluation, uint8 [frames, size, size, 3].
-
-    Raises:
-        UsageError: if the encoder does not fit.
+    Writes into its folder: episodes.csv (training return), evaluations.csv, updates.csv, tensorboard/,
+    policy.safetensors and, if asked for, evaluation.mp4.
     """
-    train = settings.train
-    env = PixelEnvironment(environment, settings.environment, integer_seed(seed, "environment"), video)
-    evaluation_env = PixelEnvironment(environment, settings.environment, video=video)
-    actions = action_size(env)
-    agent = SAC(settings, actions, seed, device, encoder)
-    replay = ReplayBuffer(
-        train.replay_capacity, settings.environment.size, settings.environment.frame_stack, actions, seed
-    )
-    random_actions = stream(seed, "random actions")
 
-    tables = {
-        "episodes": ("episode", "return"),
-        "evaluations": ("mean_return", *(f"return_{n + 1}" for n in range(train.evaluation_episodes))),
-        "updates": METRICS,
-    }
-    with MetricsWriter(folder, tables) as metrics:
-        episodes, episode_return, last_return = 0, 0.0, float("nan")
-        time_step = env.reset()
-        replay.start_episode(env.frame)
-        for step in range(train.steps):
-            if step % train.evaluate_every == 0:
-                evaluate(agent, evaluation_env, settings, seed, step, metrics)
+    def __init__(
+        self,
+        environment: str,
+        settings: Settings,
+        seed: int,
+        encoder: Path | None,
+        folder: Path,
+        device: torch.device,
+        video: np.ndarray | None = None,
+    ) -> None:
+        """Builds environment, agent and replay buffer.
 
-            if step < train.random_steps:
-                action = random_actions.uniform(-1, 1, actions).astype(np.float32)
+        Args:
+            environment: the task, such as "walker-walk".
+            settings: everything else that decides the result.
+            seed: of all random streams of this run.
+            encoder: pretrained weights to start from; None: from scratch.
+            folder: where to write.
+            device: where the networks live.
+            video: distracting background of training and evaluation, uint8 [frames, size, size, 3].
+
+        Raises:
+            UsageError: if the encoder does not fit.
+        """
+        self._settings, self._seed, self._folder, self._device = settings, seed, folder, device
+        self._env = PixelEnvironment(environment, settings.environment, integer_seed(seed, "environment"), video)
+        self._evaluation_env = PixelEnvironment(environment, settings.environment, video=video)
+        self._actions = action_size(self._env)
+        self._agent = SAC(settings, self._actions, seed, device, encoder)
+        self._replay = ReplayBuffer(
+            settings.train.steps,
+            settings.train.replay_capacity,
+            settings.environment.size,
+            settings.environment.frame_stack,
+            self._actions,
+            seed,
+            folder / _REPLAY_FILE,
+        )
+        self._random_actions = stream(seed, "random actions")
+        self._step = 0  # agent steps taken
+        self._action: np.ndarray | None = None  # chosen for this step, while its updates are made
+        self._updates = 0  # made in this step
+        self._episodes = 0
+        self._return, self._last_return = 0.0, float("nan")
+
+    def run(self, checkpoints: Checkpoints, report: Report) -> None:
+        """Trains from the checkpoint, or from the beginning, to the end.
+
+        Raises:
+            Paused: where `checkpoints` stops the job.
+        """
+        train = self._settings.train
+        tables = {
+            "episodes": ("episode", "return"),
+            "evaluations": ("mean_return", *(f"return_{n + 1}" for n in range(train.evaluation_episodes))),
+            "updates": METRICS,
+        }
+        saved = checkpoints.load()
+        with MetricsWriter(self._folder, tables, saved and saved["metrics"]) as metrics:
+            if saved:
+                self._restore(saved)
             else:
-                action = agent.explore(time_step.observation)
-                updates = train.initial_updates if step == train.random_steps else 1
-                for update in range(updates):
-                    losses = agent.update(replay.sample(train.batch_size, settings.encoder.crop, device), step)
-                    report(step, f"update {update + 1}/{updates}" if updates > 1 else f"return {last_return:.0f}")
-                if step % train.log_every == 0:
-                    metrics.row("updates", step, losses)
+                self._start_episode()
+            poll = lambda: checkpoints.poll(lambda: self._state(metrics))  # noqa: E731 - one word for the loop below
+            while self._step < train.steps:
+                if self._action is None:
+                    poll()
+                    if self._step % train.evaluate_every == 0:
+                        self._evaluate(metrics, poll)
+                    self._action = self._choose_action()
+                while self._updates < self._updates_due():
+                    batch = self._replay.sample(train.batch_size, self._settings.encoder.crop, self._device)
+                    losses = self._agent.update(batch, self._step)
+                    self._updates += 1
+                    report(self._step, self._note())
+                    if self._updates == self._updates_due() and self._step % train.log_every == 0:
+                        metrics.row("updates", self._step, losses)
+                    if self._updates < self._updates_due():
+                        poll()
+                self._take(self._action, metrics)
+                self._step += 1
+                self._action, self._updates = None, 0
+                report(self._step, self._note())
+            self._evaluate(metrics, poll, self._folder / "evaluation.mp4" if train.record_video else None)
+        self._agent.save(self._folder / "policy.safetensors")
+        (self._folder / _REPLAY_FILE).unlink()
+        self._env.close()
+        self._evaluation_env.close()
 
-            time_step = env.step(action)
-            replay.add(action, time_step.reward, time_step.discount, env.frame)
-            episode_return += time_step.reward
-            if time_step.last():
-                episodes += 1
-                metrics.row("episodes", step + 1, {"episode": episodes, "return": episode_return})
-                episode_return, last_return = 0.0, episode_return
-                time_step = env.reset()
-                replay.start_episode(env.frame)
-            report(step + 1, f"return {last_return:.0f}")
+    def _start_episode(self) -> None:
+        self._time_step = self._env.reset()
+        self._replay.start_episode(self._env.frame)
 
-        movie = folder / "evaluation.mp4" if train.record_video else None
-        evaluate(agent, evaluation_env, settings, seed, train.steps, metrics, movie)
-    agent.save(folder / "policy.safetensors")
-    env.close()
-    evaluation_env.close()
+    def _choose_action(self) -> np.ndarray:
+        if self._step < self._settings.train.random_steps:
+            return self._random_actions.uniform(-1, 1, self._actions).astype(np.float32)
+        return self._agent.explore(self._time_step.observation)
 
+    def _updates_due(self) -> int:
+        """Returns the updates before this step: none in the random ones, then many at once, then one each."""
+        train = self._settings.train
+        if self._step < train.random_steps:
+            return 0
+        return train.initial_updates if self._step == train.random_steps else 1
 
-def evaluate(
-    agent: SAC,
-    env: PixelEnvironment,
-    settings: Settings,
-    seed: int,
-    step: int,
-    metrics: MetricsWriter,
-    movie: Path | None = None,
-) -> None:
-    """Plays whole episodes with the mean action in `env`, which is like the training's but has its own randomness."""
-    env.seed(integer_seed(seed, "evaluation", step))
-    returns, frames = [], []
-    for episode in range(settings.train.evaluation_episodes):
-        time_step = env.reset()
-        returns.append(0.0)
-        while not time_step.last():
-            if movie and episode == 0:
-                frames.append(env.frame)
-            time_step = env.step(agent.act(time_step.observation))
-            returns[-1] += time_step.reward
-    row = {"mean_return": float(np.mean(returns))}
-    metrics.row("evaluations", step, row | {f"return_{n}": value for n, value in enumerate(returns, 1)})
-    if movie:
-        write_movie(movie, [enlarged(frame) for frame in frames], env.agent_steps_per_second)
+    def _take(self, action: np.ndarray, metrics: MetricsWriter) -> None:
+        self._time_step = self._env.step(action)
+        self._replay.add(action, self._time_step.reward, self._time_step.discount, self._env.frame)
+        self._return += self._time_step.reward
+        if self._time_step.last():
+            self._episodes += 1
+            metrics.row("episodes", self._step + 1, {"episode": self._episodes, "return": self._return})
+            self._return, self._last_return = 0.0, self._return
+            self._start_episode()
+
+    def _evaluate(self, metrics: MetricsWriter, poll: Any, movie: Path | None = None) -> None:
+        """Plays whole episodes with the mean action, in an environment like the training's with its own randomness."""
+        env = self._evaluation_env
+        env.seed(integer_seed(self._seed, "evaluation", self._step))
+        returns, frames = [], []
+        for episode in range(self._settings.train.evaluation_episodes):
+            poll()  # nothing has changed since the step began: a run that stops here evaluates again
+            time_step = env.reset()
+            returns.append(0.0)
+            while not time_step.last():
+                if movie and episode == 0:
+                    frames.append(enlarged(env.frame))
+                time_step = env.step(self._agent.act(time_step.observation))
+                returns[-1] += time_step.reward
+        row = {"mean_return": float(np.mean(returns))}
+        metrics.row("evaluations", self._step, row | {f"return_{n}": value for n, value in enumerate(returns, 1)})
+        if movie:
+            write_movie(movie, frames, env.agent_steps_per_second)
+
+    def _note(self) -> str:
+        updates = self._updates_due()
+        return f"update {self._updates}/{updates}" if updates > 1 else f"return {self._last_return:.0f}"
+
+    def _state(self, metrics: MetricsWriter) -> State:
+        return {
+            "step": self._step,
+            "action": None if self._action is None else self._action.tolist(),
+            "updates": self._updates,
+            "episodes": self._episodes,
+            "return": self._return,
+            "last_return": self._last_return,
+            "random_actions": generator_state(self._random_actions),
+            "agent": self._agent.state(),
+            "replay": self._replay.state(),
+            "environment": self._env.state(),
+            "metrics": metrics.state(),
+        }
+
+    def _restore(self, state: State) -> None:
+        self._step, self._updates, self._episodes = state["step"], state["updates"], state["episodes"]
+        self._action = None if state["action"] is None else np.array(state["action"], np.float32)
+        self._return, self._last_return = state["return"], state["last_return"]
+        set_generator_state(self._random_actions, state["random_actions"])
+        self._agent.restore(state["agent"])
+        self._replay.restore(state["replay"])
+        self._time_step = self._env.restore(state["environment"])

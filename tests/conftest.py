@@ -7,6 +7,7 @@ import pytest
 import torch
 
 import rlpt.envs.rendering  # noqa: F401 - chooses how to render, before anything imports dm_control
+from rlpt.interruption import Checkpoints, Schedule
 from rlpt.settings import Settings
 
 REPOSITORY = Path(__file__).parent.parent
@@ -71,3 +72,12 @@ def published_statistics(vectors: dict[str, np.ndarray], prefix: str) -> dict[st
         ours: torch.from_numpy(np.stack([vectors[f"{prefix}convs.{layer}.1.{theirs}"] for layer in range(layers)]))
         for ours, theirs in (("mean", "running_mean"), ("variance", "running_var"))
     }
+
+
+def no_checkpoints(folder: Path) -> Checkpoints:
+    """Checkpoints that are never due."""
+    return Checkpoints(folder / "checkpoint.safetensors", Schedule(minutes=1e9))
+
+
+def silent(done: int, note: str) -> None:
+    """A progress report that nobody reads."""

@@ -14,8 +14,9 @@ from rlpt.data.imagenet import SPLITS, LabelledImages, class_names, load_split
 from rlpt.data.synthetic_images import write_synthetic_folder
 from rlpt.errors import UsageError
 from rlpt.models.encoder import ConvEncoder, RunningStatistics, load_encoder
-from rlpt.pretrain_imagenet import learning_rate, pretrain_imagenet, random_crops, training_batches, update_count
+from rlpt.pretrain_imagenet import ImageNetTraining, learning_rate, random_crops, training_batches, update_count
 from rlpt.settings import EncoderSettings, ImageNetSettings
+from tests.conftest import no_checkpoints, silent
 
 Splits = tuple[LabelledImages, LabelledImages]
 
@@ -33,9 +34,7 @@ def splits(tmp_path_factory: pytest.TempPathFactory) -> Splits:
     home = tmp_path_factory.mktemp("imagenet")
     write_synthetic_folder(home / "images", [f"n{number:08}" for number in range(6)], 25, 10)
     names = class_names(home / "images", "all")
-    train, val = (
-        load_split(home / "images", split, names, 24, home / "cache", 1, lambda done, note: None) for split in SPLITS
-    )
+    train, val = (load_split(home / "images", split, names, 24, home / "cache", 1, silent) for split in SPLITS)
     return train, val
 
 
@@ -43,8 +42,8 @@ def run(
     splits: Splits, folder: Path, settings: ImageNetSettings, encoder: EncoderSettings = ENCODER
 ) -> dict[str, float]:
     folder.mkdir(exist_ok=True)
-    device = torch.device("cpu")
-    return pretrain_imagenet(*splits, encoder, 3, settings, folder, device, lambda done, note: None)
+    training = ImageNetTraining(*splits, encoder, 3, settings, folder, torch.device("cpu"))
+    return training.run(no_checkpoints(folder), silent)
 
 
 def test_each_epoch_is_reported_and_the_encoder_written(splits: Splits, tmp_path: Path) -> None:

@@ -8,7 +8,8 @@ import yaml
 
 from rlpt.errors import UsageError
 from rlpt.files import whole_file, write_text
-from rlpt.runs import Busy, RunFolder
+from rlpt.interruption import Paused
+from rlpt.runs import CHECKPOINT_FILE, Busy, RunFolder
 
 
 def test_a_run_appears_when_it_is_complete(tmp_path: Path) -> None:
@@ -21,7 +22,9 @@ def test_a_run_appears_when_it_is_complete(tmp_path: Path) -> None:
     assert folder.state() == "done"
     assert yaml.safe_load((folder.path / "settings.yaml").read_text()) == {"steps": 3}
     provenance = json.loads((folder.path / "provenance.json").read_text())
-    assert {"code", "packages", "machine", "threads", "started", "finished", "seconds"} == set(provenance)
+    assert set(provenance) == {"code", "packages", "sessions"}
+    (session,) = provenance["sessions"]
+    assert set(session) == {"machine", "threads", "started", "ended", "seconds"}
     assert [path.name for path in folder.path.parent.iterdir()] == ["a-1"]
 
 
@@ -32,8 +35,20 @@ def test_a_failed_run_says_why_and_can_be_repeated(tmp_path: Path) -> None:
         raise RuntimeError("it broke\nin two lines")
     assert (folder.state(), folder.error()) == ("failed", "it broke")
     with folder.claim({}) as work:
-        assert not (work / "half.txt").exists()
+        assert (work / "half.txt").exists()  # the job may be able to go on from it
     assert (folder.state(), folder.error()) == ("done", "")
+
+
+def test_an_interrupted_run_is_paused_and_every_session_is_remembered(tmp_path: Path) -> None:
+    folder = RunFolder(tmp_path, "train", "a-1")
+    for _ in range(2):
+        with pytest.raises(Paused), folder.claim({}):
+            raise Paused
+        assert folder.state() == "paused"
+    with folder.claim({}) as work:
+        (work / CHECKPOINT_FILE).write_text("the job's")
+    assert len(json.loads((folder.path / "provenance.json").read_text())["sessions"]) == 3
+    assert sorted(path.name for path in folder.path.iterdir()) == ["provenance.json", "settings.yaml"]
 
 
 def test_a_run_is_worked_on_by_one_process(tmp_path: Path) -> None:

@@ -21,15 +21,20 @@ from rlpt.data.synthetic_images import write_synthetic_folder
 from rlpt.data.transitions import write_transitions
 from rlpt.generate import RandomEpisodes, generate
 from rlpt.models.encoder import ConvEncoder, RunningStatistics, load_encoder
-from rlpt.pretrain import pretrain
+from rlpt.pretrain import InverseKinematicsTraining
 from rlpt.settings import Settings
-from rlpt.train import train
+from rlpt.train import Training
+from tests.conftest import no_checkpoints, silent
 
 CPU = torch.device("cpu")
 
 
-def silent(done: int, note: str) -> None:
-    pass
+def pretrain(dataset: Path, settings: Settings, folder: Path) -> dict[str, float]:
+    return InverseKinematicsTraining(dataset, settings, folder, CPU).run(no_checkpoints(folder), silent)
+
+
+def train(settings: Settings, folder: Path, encoder: Path | None = None) -> None:
+    Training("reacher-easy", settings, 37, encoder, folder, CPU).run(no_checkpoints(folder), silent)
 
 
 def rows(path: Path) -> list[dict[str, str]]:
@@ -44,14 +49,20 @@ def changed(settings: Settings, section: str, **values: Any) -> Settings:
 @pytest.fixture(scope="module")
 def dataset(tiny_settings: Settings, tmp_path_factory: pytest.TempPathFactory) -> Path:
     path = tmp_path_factory.mktemp("data") / "transitions.h5"
-    generate(RandomEpisodes("reacher-easy", tiny_settings.environment, tiny_settings.generate), path, 1, silent)
+    generate(
+        RandomEpisodes("reacher-easy", tiny_settings.environment, tiny_settings.generate),
+        path,
+        1,
+        no_checkpoints(path.parent),
+        silent,
+    )
     return path
 
 
 def test_pretraining_reports_each_epoch_and_writes_the_encoder(
     tiny_settings: Settings, dataset: Path, tmp_path: Path
 ) -> None:
-    last = pretrain(dataset, tiny_settings, tmp_path, CPU, silent)
+    last = pretrain(dataset, tiny_settings, tmp_path)
     epochs = rows(tmp_path / "epochs.csv")
     assert [row["step"] for row in epochs] == ["1", "2"]
     assert set(epochs[0]) == {"step", "updates", "train_mse", "test_mse", "train_r2", "test_r2"}
@@ -74,15 +85,14 @@ def test_pretraining_can_learn(tiny_settings: Settings, tmp_path: Path) -> None:
             frames = np.stack([scene, scene + np.round(60 * action[0]) * (np.arange(24) > 12)[:, None, None]])
             writer.append(frames.astype(np.uint8), action[None])
     settings = changed(tiny_settings, "ik", epochs=12, dropout=0.0, input_range=1, hidden=(32, 16))
-    assert pretrain(tmp_path / "data.h5", settings, tmp_path, CPU, silent)["test_r2"] > 0.5
+    assert pretrain(tmp_path / "data.h5", settings, tmp_path)["test_r2"] > 0.5
 
 
 def test_two_runs_of_one_job_write_the_same_bytes(tiny_settings: Settings, dataset: Path, tmp_path: Path) -> None:
     for name in ("a", "b"):
         (tmp_path / name).mkdir()
-        pretrain(dataset, tiny_settings, tmp_path / name, CPU, silent)
-        encoder = tmp_path / name / "encoder.safetensors"
-        train("reacher-easy", tiny_settings, 37, encoder, tmp_path / name, CPU, silent)
+        pretrain(dataset, tiny_settings, tmp_path / name)
+        train(tiny_settings, tmp_path / name, tmp_path / name / "encoder.safetensors")
     files = sorted(path.name for path in (tmp_path / "a").iterdir() if path.is_file())
     assert {"encoder.safetensors", "epochs.csv", "evaluations.csv", "policy.safetensors", "updates.csv"} <= set(files)
     for name in files:
@@ -91,7 +101,7 @@ def test_two_runs_of_one_job_write_the_same_bytes(tiny_settings: Settings, datas
 
 def test_training_logs_episodes_updates_and_evaluations(tiny_settings: Settings, tmp_path: Path) -> None:
     settings = changed(tiny_settings, "train", steps=260, evaluate_every=130, record_video=True, initial_updates=1)
-    train("reacher-easy", settings, 37, None, tmp_path, CPU, silent)
+    train(settings, tmp_path)
     (episode,) = rows(tmp_path / "episodes.csv")
     assert (episode["step"], episode["episode"]) == ("250", "1")
     assert [row["step"] for row in rows(tmp_path / "evaluations.csv")] == ["0", "130", "260"]

@@ -11,6 +11,7 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
+from rlpt.checkpoint import State, optimiser_state, set_optimiser_state
 from rlpt.data.crops import center_crop
 from rlpt.files import write_safetensors
 from rlpt.models.actor_critic import Actor, Critic
@@ -78,12 +79,12 @@ class SAC:
             math.log(self.settings.initial_alpha), dtype=torch.float64, device=device, requires_grad=True
         )
         self.target_entropy = -float(actions)
-        self.noise: Noise = self._gaussian_noise(seed)
+        self._noise_random = torch_stream(seed, "policy noise", device)
+        self.noise: Noise = self._gaussian_noise
         self._make_optimisers()
 
-    def _gaussian_noise(self, seed: int) -> Noise:
-        generator = torch_stream(seed, "policy noise", self.device)
-        return lambda shape: torch.randn(shape, generator=generator, device=self.device)
+    def _gaussian_noise(self, shape: tuple[int, ...]) -> Tensor:
+        return torch.randn(shape, generator=self._noise_random, device=self.device)
 
     def _make_optimisers(self) -> None:
         agent = self.settings
@@ -194,9 +195,34 @@ class SAC:
     def save(self, path: Path) -> None:
         """Writes actor, critic, target and alpha as safetensors."""
         tensors = {"log_alpha": self.log_alpha}
-        for name, network in (("actor", self.actor), ("critic", self.critic), ("target", self.target)):
+        for name, network in self._networks().items():
             tensors |= {f"{name}.{key}": tensor for key, tensor in network.state_dict().items()}
         write_safetensors(path, tensors)
+
+    def _networks(self) -> dict[str, torch.nn.Module]:
+        return {"actor": self.actor, "critic": self.critic, "target": self.target}
+
+    def _optimisers(self) -> dict[str, torch.optim.Optimizer]:
+        return {"actor": self.actor_optimiser, "critic": self.critic_optimiser, "alpha": self.alpha_optimiser}
+
+    def state(self) -> State:
+        """Returns everything that updates and acting change."""
+        return {
+            "networks": {name: network.state_dict() for name, network in self._networks().items()},
+            "optimisers": {name: optimiser_state(optimiser) for name, optimiser in self._optimisers().items()},
+            "log_alpha": self.log_alpha,
+            "noise": self._noise_random.get_state(),
+        }
+
+    def restore(self, state: State) -> None:
+        """Goes back to where `state` was taken."""
+        for name, network in self._networks().items():
+            network.load_state_dict(state["networks"][name])
+        for name, optimiser in self._optimisers().items():
+            set_optimiser_state(optimiser, state["optimisers"].get(name, {}))
+        with torch.no_grad():
+            self.log_alpha.copy_(state["log_alpha"])
+        self._noise_random.set_state(state["noise"])
 
 
 def _scaled(images: Tensor) -> Tensor:

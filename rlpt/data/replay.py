@@ -1,89 +1,94 @@
 """The replay buffer: every frame once, stacks and crops made while sampling."""
 
-from typing import TYPE_CHECKING
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import torch
 
 from rlpt.data.crops import random_offsets
 from rlpt.data.stacks import as_channels, stack_indices
-from rlpt.streams import stream
+from rlpt.streams import generator_state, set_generator_state, stream
 
 if TYPE_CHECKING:
     from rlpt.agents.sac import Batch
 
 
 class ReplayBuffer:
-    """The last `capacity` transitions, as a ring of frames.
+    """All transitions of a run, of which the last `capacity` are drawn from.
 
     An episode of n transitions takes n + 1 frames; a transition refers to its frame by number, and a stack is that
-    frame and those before it. At 100×100 this is about 30 KB a transition, against 180 KB for two stacks.
+    frame and those before it. At 100×100 this is about 30 KB a transition, against 180 KB for two stacks. Frames are
+    only ever appended, so that a checkpoint needs to say no more than how many there are.
     """
 
     def __init__(
-        self, capacity: int, size: int, frame_stack: int, actions: int, seed: int, episode_steps: int = 250
+        self,
+        steps: int,
+        capacity: int,
+        size: int,
+        frame_stack: int,
+        actions: int,
+        seed: int,
+        file: Path | None = None,
     ) -> None:
-        """Reserves memory (which the system hands out only as it is filled).
+        """Reserves space, which the system hands out only as it is filled.
 
         Args:
-            capacity: transitions to keep.
+            steps: transitions that will be added in all.
+            capacity: how many of them, the latest, are drawn from.
             size: height and width of a frame.
             frame_stack: frames in an observation.
             actions: |A|.
             seed: of the streams that draw transitions and crops.
-            episode_steps: the usual length of an episode; where episodes are shorter, slightly fewer transitions than
-                `capacity` fit.
+            file: holds the frames, if they are to outlive this process; None: memory.
         """
         self.capacity = capacity
         self._frame_stack = frame_stack
         self._index_random = stream(seed, "replay")
         self._crop_random = stream(seed, "crops")
-        slots = capacity + capacity // episode_steps + frame_stack + 1
-        self._frames = np.zeros((slots, size, size, 3), np.uint8)
-        self._frame = np.zeros(capacity, np.int64)  # running number of the frame of o_t; its slot is number % slots
-        self._age = np.zeros(capacity, np.uint8)  # frames before it in its episode, at most frame_stack - 1
-        self._actions = np.zeros((capacity, actions), np.float32)
-        self._rewards = np.zeros(capacity, np.float32)
-        self._discounts = np.zeros(capacity, np.float32)
-        self._frames_seen = 0
-        self._first, self._end = 0, 0  # running numbers of the oldest transition and of the next one
-        self._steps = 0  # transitions since the episode's start
+        shape = (2 * steps + 1, size, size, 3)  # the most there can be: episodes of a single step
+        if file is None:
+            self._frames = np.zeros(shape, np.uint8)
+        else:
+            self._frames = np.memmap(file, np.uint8, "r+" if file.exists() else "w+", shape=shape)
+        self._frame = np.zeros(steps, np.int64)  # number of the frame of o_t
+        self._age = np.zeros(steps, np.uint8)  # frames before it in its episode, at most frame_stack - 1
+        self._actions = np.zeros((steps, actions), np.float32)
+        self._rewards = np.zeros(steps, np.float32)
+        self._discounts = np.zeros(steps, np.float32)
+        self._frame_count = 0
+        self._end = 0
+        self._episode_steps = 0
 
     def __len__(self) -> int:
-        return self._end - self._first
+        """Transitions that are drawn from."""
+        return min(self._end, self.capacity)
 
     @property
-    def bytes_per_transition(self) -> float:
-        """Memory a transition takes when the buffer is full."""
-        arrays = (self._frames, self._frame, self._age, self._actions, self._rewards, self._discounts)
-        return sum(array.nbytes for array in arrays) / self.capacity
+    def used_bytes(self) -> int:
+        """Memory or disk that the transitions so far take."""
+        arrays = (self._frame, self._age, self._actions, self._rewards, self._discounts)
+        return self._frame_count * int(self._frames[0].nbytes) + sum(array[: self._end].nbytes for array in arrays)
 
     def start_episode(self, frame: np.ndarray) -> None:
         """Adds an episode's first frame, uint8 [size, size, 3]."""
         self._add_frame(frame)
-        self._steps = 0
+        self._episode_steps = 0
 
     def add(self, action: np.ndarray, reward: float, discount: float, next_frame: np.ndarray) -> None:
         """Adds the transition from the newest frame to `next_frame`."""
-        slot = self._end % self.capacity
-        self._frame[slot] = self._frames_seen - 1
-        self._age[slot] = min(self._steps, self._frame_stack - 1)
-        self._actions[slot], self._rewards[slot], self._discounts[slot] = action, reward, discount
+        row = self._end
+        self._frame[row] = self._frame_count - 1
+        self._age[row] = min(self._episode_steps, self._frame_stack - 1)
+        self._actions[row], self._rewards[row], self._discounts[row] = action, reward, discount
         self._end += 1
-        self._first = max(self._first, self._end - self.capacity)
-        self._steps += 1
+        self._episode_steps += 1
         self._add_frame(next_frame)
 
     def _add_frame(self, frame: np.ndarray) -> None:
-        slots = len(self._frames)
-        self._frames[self._frames_seen % slots] = frame
-        self._frames_seen += 1
-        # Transitions whose oldest frame has just been overwritten are gone.
-        while self._first < self._end:
-            slot = self._first % self.capacity
-            if self._frame[slot] - self._age[slot] >= self._frames_seen - slots:
-                break
-            self._first += 1
+        self._frames[self._frame_count] = frame
+        self._frame_count += 1
 
     def sample(self, batch_size: int, crop: int, device: torch.device | str = "cpu") -> "Batch":
         """Draws transitions uniformly, with replacement, and crops each of their observations at its own offset.
@@ -95,7 +100,7 @@ class ReplayBuffer:
         """
         from rlpt.agents.sac import Batch
 
-        drawn = self._index_random.integers(self._first, self._end, batch_size) % self.capacity
+        drawn = self._index_random.integers(self._end - len(self), self._end, batch_size)
         newest, age = self._frame[drawn], self._age[drawn]
         return Batch(
             observations=self._stacks(newest, age, crop).to(device),
@@ -106,8 +111,34 @@ class ReplayBuffer:
         )
 
     def _stacks(self, newest: np.ndarray, age: np.ndarray, crop: int) -> torch.Tensor:
-        frames = stack_indices(newest, age, self._frame_stack) % len(self._frames)
+        frames = stack_indices(newest, age, self._frame_stack)
         tops, lefts = random_offsets(self._crop_random, len(newest), self._frames.shape[1], crop)
         windows = np.lib.stride_tricks.sliding_window_view(self._frames, (crop, crop), axis=(1, 2))
         stacks = windows.transpose(0, 1, 2, 4, 5, 3)[frames, tops[:, None], lefts[:, None]]
         return torch.from_numpy(as_channels(stacks))
+
+    def state(self) -> dict[str, Any]:
+        """Returns what `restore` needs beside the frames' file, whose content is safely on disk afterwards."""
+        if isinstance(self._frames, np.memmap):
+            self._frames.flush()
+        filled = slice(self._end)
+        return {
+            "frame": self._frame[filled],
+            "age": self._age[filled],
+            "actions": self._actions[filled],
+            "rewards": self._rewards[filled],
+            "discounts": self._discounts[filled],
+            "frame_count": self._frame_count,
+            "episode_steps": self._episode_steps,
+            "index_random": generator_state(self._index_random),
+            "crop_random": generator_state(self._crop_random),
+        }
+
+    def restore(self, state: dict[str, Any]) -> None:
+        """Goes back to where `state` was taken; later frames in the file will be written over."""
+        self._end = len(state["frame"])
+        for name in ("frame", "age", "actions", "rewards", "discounts"):
+            getattr(self, f"_{name}")[: self._end] = np.asarray(state[name])
+        self._frame_count, self._episode_steps = state["frame_count"], state["episode_steps"]
+        set_generator_state(self._index_random, state["index_random"])
+        set_generator_state(self._crop_random, state["crop_random"])

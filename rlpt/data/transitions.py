@@ -8,7 +8,7 @@ Layout (readable by any HDF5 tool; docs/architecture.md says why HDF5):
     actions  float32 [transitions, actions]    a_t, in [-1, 1]
 """
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from types import TracebackType
@@ -27,30 +27,67 @@ _GZIP_LEVEL = 6
 _CHUNKS_READ_AT_ONCE = 64
 
 
+class TransitionLayout:
+    """The file's arrays, still empty."""
+
+    def __init__(self, file: h5py.File, frames: int, transitions: int, chunk: tuple[int, ...], actions: int) -> None:
+        """Makes the arrays for so many frames and transitions; `chunk` is the shape of what is compressed together."""
+        file.attrs["format"] = _FORMAT
+        shape = (frames, *chunk[1:])
+        # Extendable only so that a chunk may be larger than what a short dataset holds.
+        self.frames = file.create_dataset(
+            "frames", shape, np.uint8, chunks=chunk, maxshape=(None, *chunk[1:]), compression=_GZIP_LEVEL
+        )
+        self.frame = file.create_dataset("frame", (transitions,), np.int64)
+        self.age = file.create_dataset("age", (transitions,), np.uint8)
+        self.actions = file.create_dataset("actions", (transitions, actions), np.float32)
+
+
 class TransitionWriter:
     """Fills a new file, episode by episode."""
 
     def __init__(self, file: h5py.File, transitions: int, episode_steps: int, size: int, actions: int) -> None:
         """Lays out the file for `transitions` transitions in episodes of `episode_steps` (the last may be shorter)."""
-        episodes = -(-transitions // episode_steps)
-        file.attrs["format"] = _FORMAT
-        shape = (transitions + episodes, size, size, 3)
-        chunk = (min(episode_steps + 1, shape[0]), size, size, 3)
-        self._frames = file.create_dataset("frames", shape, np.uint8, chunks=chunk, compression=_GZIP_LEVEL)
-        self._frame = file.create_dataset("frame", (transitions,), np.int64)
-        self._age = file.create_dataset("age", (transitions,), np.uint8)
-        self._actions = file.create_dataset("actions", (transitions, actions), np.float32)
+        frames = transitions - (-transitions // episode_steps)
+        chunk = (episode_steps + 1, size, size, 3)
+        self._arrays = TransitionLayout(file, frames, transitions, chunk, actions)
         self._frames_written = self._written = 0
 
     def append(self, frames: np.ndarray, actions: np.ndarray) -> None:
         """Adds an episode: uint8 [steps + 1, size, size, 3] and float32 [steps, actions]."""
         steps = len(actions)
         first, end = self._written, self._written + steps
-        self._frames[self._frames_written : self._frames_written + steps + 1] = frames
-        self._frame[first:end] = self._frames_written + np.arange(steps)
-        self._age[first:end] = np.minimum(np.arange(steps), 255)
-        self._actions[first:end] = actions
+        self._arrays.frames[self._frames_written : self._frames_written + steps + 1] = frames
+        self._arrays.frame[first:end] = self._frames_written + np.arange(steps)
+        self._arrays.age[first:end] = np.minimum(np.arange(steps), 255)
+        self._arrays.actions[first:end] = actions
         self._written, self._frames_written = end, self._frames_written + steps + 1
+
+
+def join_transitions(path: Path, parts: Sequence[Path]) -> None:
+    """Joins datasets of whole episodes into one, as if it had been written at once; chunks are copied as they are.
+
+    All parts but the last must hold episodes of one length.
+    """
+    files = [h5py.File(part, "r") for part in parts]
+    with whole_file(path) as aside, h5py.File(aside, "w") as joined:
+        frames, transitions = (sum(len(file[name]) for file in files) for name in ("frames", "actions"))
+        layout = TransitionLayout(joined, frames, transitions, files[0]["frames"].chunks, files[0]["actions"].shape[1])
+        first_frame = first = 0
+        for file in files:
+            end = first + len(file["actions"])
+            layout.frame[first:end] = file["frame"][:] + first_frame
+            layout.age[first:end], layout.actions[first:end] = file["age"][:], file["actions"][:]
+            first, first_frame = end, first_frame + len(file["frames"])
+        # After the other arrays, so that the file's layout does not depend on how many parts there are.
+        first_frame = 0
+        for file in files:
+            for number in range(file["frames"].id.get_num_chunks()):
+                offset = file["frames"].id.get_chunk_info(number).chunk_offset
+                mask, chunk = file["frames"].id.read_direct_chunk(offset)
+                layout.frames.id.write_direct_chunk((offset[0] + first_frame, *offset[1:]), chunk, mask)
+            first_frame += len(file["frames"])
+            file.close()
 
 
 @contextmanager

@@ -14,6 +14,7 @@ from rlpt.envs.rendering import NO_OPENGL_REMEDY, Renderer
 from rlpt.envs.tasks import split_name
 from rlpt.errors import UsageError
 from rlpt.settings import EnvironmentSettings
+from rlpt.streams import legacy_random_state, set_legacy_random_state
 
 # Tasks without a time limit of their own (lqr) get the suite's usual one.
 _DEFAULT_TIME_LIMIT = 1000
@@ -61,6 +62,25 @@ class PixelEnvironment(dm_env.Environment):  # type: ignore[misc]
         self._frames: deque[np.ndarray] = deque(maxlen=settings.frame_stack)
         self._steps = 0
         self._reset_next_step = True
+        # What an episode can be repeated from, up to the present step.
+        self._random_at_reset = legacy_random_state(self._random)
+        self._actions: list[np.ndarray] = []
+
+    def state(self) -> dict[str, Any]:
+        """Returns what `restore` needs: how the episode began and what was done in it."""
+        actions = np.array(self._actions, np.float64).reshape(len(self._actions), self._low.size)
+        return {"random": self._random_at_reset, "actions": actions}
+
+    def restore(self, state: dict[str, Any]) -> dm_env.TimeStep:
+        """Plays the episode again up to where `state` was taken, and returns its last time step.
+
+        Simulator, frame stack and background come back exactly, whatever else a task changes in its model.
+        """
+        set_legacy_random_state(self._random, state["random"])
+        time_step = self.reset()
+        for action in np.asarray(state["actions"]):
+            time_step = self.step(action)
+        return time_step
 
     def seed(self, seed: int) -> None:
         """Restarts the task's random numbers, which decide the next episodes' initial states."""
@@ -88,6 +108,8 @@ class PixelEnvironment(dm_env.Environment):  # type: ignore[misc]
 
     def reset(self) -> dm_env.TimeStep:
         """Starts an episode."""
+        self._random_at_reset = legacy_random_state(self._random)
+        self._actions.clear()
         self._task.reset()
         if self._background:
             self._background.restart()
@@ -101,6 +123,7 @@ class PixelEnvironment(dm_env.Environment):  # type: ignore[misc]
         """Repeats `action` (float [actions], in [-1, 1]) and returns the reward's sum; resets after a last step."""
         if self._reset_next_step:
             return self.reset()
+        self._actions.append(np.array(action, np.float64))
         if self._scaled:
             action = self._low + (np.asarray(action, np.float64) + 1) / 2 * (self._high - self._low)
         reward, discount, last = 0.0, 1.0, False

@@ -1,6 +1,8 @@
 """The replay buffer against a naive one that stores whole stacks."""
 
+import tempfile
 from dataclasses import dataclass
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -47,19 +49,9 @@ class Naive:
         self.transitions = self.transitions[-self.capacity :]
 
 
-@settings(max_examples=60, deadline=None)
-@given(
-    lengths=st.lists(st.integers(1, 12), min_size=1, max_size=8),
-    capacity=st.integers(1, 30),
-    frame_stack=st.integers(1, 4),
-    usual_length=st.integers(1, 12),
-)
-def test_stacks_are_those_of_a_buffer_that_stores_them(
-    lengths: list[int], capacity: int, frame_stack: int, usual_length: int
-) -> None:
-    replay = ReplayBuffer(capacity, SIZE, frame_stack, 1, seed=0, episode_steps=usual_length)
-    naive = Naive(capacity, frame_stack)
-    number = 0
+def play(replay: ReplayBuffer, naive: Naive, lengths: list[int], first: int = 0) -> int:
+    """Adds episodes of numbered frames to both; returns the next number."""
+    number = first
     for length in lengths:
         replay.start_episode(frame(number))
         naive.start(frame(number))
@@ -68,12 +60,12 @@ def test_stacks_are_those_of_a_buffer_that_stores_them(
             replay.add(np.array([number / 100]), float(number), 1.0, frame(number))
             naive.add(float(number), frame(number))
         number += 1
+    return number
 
-    # Where episodes are shorter than said, their first frames may push out some of the oldest transitions.
-    assert 1 <= len(replay) <= len(naive.transitions)
-    if min(lengths) >= usual_length:
-        assert len(replay) == len(naive.transitions)
-    expected = {reward: (before, after) for before, reward, after in naive.transitions[-len(replay) :]}
+
+def assert_same(replay: ReplayBuffer, naive: Naive) -> None:
+    assert len(replay) == len(naive.transitions)
+    expected = {reward: (before, after) for before, reward, after in naive.transitions}
     batch = replay.sample(64, SIZE)
     for row in range(64):
         reward = batch.rewards[row].item()
@@ -83,8 +75,39 @@ def test_stacks_are_those_of_a_buffer_that_stores_them(
         assert batch.actions[row].item() == pytest.approx(reward / 100)
 
 
+@settings(max_examples=60, deadline=None)
+@given(
+    lengths=st.lists(st.integers(1, 12), min_size=1, max_size=8), capacity=st.integers(1, 99), stack=st.integers(1, 4)
+)
+def test_stacks_are_those_of_a_buffer_that_stores_them(lengths: list[int], capacity: int, stack: int) -> None:
+    replay = ReplayBuffer(sum(lengths), capacity, SIZE, stack, 1, seed=0)
+    naive = Naive(capacity, stack)
+    play(replay, naive, lengths)
+    assert_same(replay, naive)
+
+
+@settings(max_examples=30, deadline=None)
+@given(before=st.lists(st.integers(1, 9), min_size=1, max_size=4), lost=st.integers(1, 5), after=st.integers(1, 9))
+def test_a_restored_buffer_goes_on_as_if_nothing_had_happened(before: list[int], lost: int, after: int) -> None:
+    """What was added after the state was taken is forgotten, though its frames are in the file."""
+    with tempfile.TemporaryDirectory() as folder:
+        file = Path(folder) / "frames"
+        steps = sum(before) + max(lost, after)
+        naive = Naive(1000, 3)
+        replay = ReplayBuffer(steps, 1000, SIZE, 3, 1, 0, file)
+        number = play(replay, naive, before)
+        state = replay.state()
+        saved = {key: value.copy() if isinstance(value, np.ndarray) else value for key, value in state.items()}
+        play(replay, Naive(1000, 3), [lost], first=number + 50)
+        del replay
+        restored = ReplayBuffer(steps, 1000, SIZE, 3, 1, 0, file)
+        restored.restore(saved)
+        play(restored, naive, [after], first=number)
+        assert_same(restored, naive)
+
+
 def filled(seed: int = 0, size: int = SIZE) -> ReplayBuffer:
-    replay = ReplayBuffer(100, size, 3, 2, seed)
+    replay = ReplayBuffer(100, 100, size, 3, 2, seed)
     image = np.arange(size * size * 3, dtype=np.uint8).reshape(size, size, 3)
     replay.start_episode(image)
     for step in range(40):
@@ -119,7 +142,13 @@ def test_each_observation_is_cropped_at_its_own_offset() -> None:
 
 
 def test_memory_at_the_papers_size_is_31_kilobytes_a_transition() -> None:
-    assert ReplayBuffer(100_000, 100, 3, 6, seed=0).bytes_per_transition < 31_000
+    replay = ReplayBuffer(750, 100_000, 100, 3, 6, seed=0)
+    image = np.zeros((100, 100, 3), np.uint8)
+    for _ in range(3):
+        replay.start_episode(image)
+        for _ in range(250):
+            replay.add(np.zeros(6), 0.0, 1.0, image)
+    assert 30_000 < replay.used_bytes / 750 < 31_000
 
 
 @given(st.integers(1, 5), st.integers(0, 20))

@@ -11,11 +11,14 @@ from rlpt.envs.pixels import PixelEnvironment
 from rlpt.errors import UsageError
 from rlpt.generate import RandomEpisodes, generate
 from rlpt.settings import EnvironmentSettings, GenerateSettings, Settings
+from tests.conftest import no_checkpoints, silent
 
 
 def make(path: Path, settings: Settings, workers: int = 1, **changes: int) -> TransitionDataset:
     wanted = settings.generate.model_copy(update=changes)
-    generate(RandomEpisodes("reacher-easy", settings.environment, wanted), path, workers, lambda done, note: None)
+    generate(
+        RandomEpisodes("reacher-easy", settings.environment, wanted), path, workers, no_checkpoints(path.parent), silent
+    )
     return TransitionDataset(path, settings.environment.frame_stack)
 
 
@@ -23,6 +26,16 @@ def test_the_bytes_do_not_depend_on_the_number_of_workers(tiny_settings: Setting
     for workers in (1, 2):
         make(tmp_path / f"{workers}.h5", tiny_settings, workers)
     assert (tmp_path / "1.h5").read_bytes() == (tmp_path / "2.h5").read_bytes()
+
+
+def test_a_dataset_of_several_parts_is_the_same_as_one_of_one(
+    tiny_settings: Settings, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    make(tmp_path / "one.h5", tiny_settings)
+    monkeypatch.setattr("rlpt.generate._PART", 1)
+    make(tmp_path / "many.h5", tiny_settings)
+    assert (tmp_path / "one.h5").read_bytes() == (tmp_path / "many.h5").read_bytes()
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["many.h5", "one.h5"]
 
 
 def test_the_last_episode_ends_at_t(tiny_settings: Settings, tmp_path: Path) -> None:
@@ -79,7 +92,7 @@ def test_actions_are_uniform_and_decided_by_the_seed(tiny_settings: Settings, tm
 def test_a_frame_at_the_papers_size_is_small(tmp_path: Path, task: str, limit: int) -> None:
     path = tmp_path / "data.h5"
     episodes = RandomEpisodes(task, EnvironmentSettings(), GenerateSettings(transitions=100))
-    generate(episodes, path, 1, lambda done, note: None)
+    generate(episodes, path, 1, no_checkpoints(tmp_path), silent)
     with TransitionDataset(path, 3) as dataset:
         assert path.stat().st_size / dataset.frame_count < limit
 

@@ -1,0 +1,215 @@
+"""Jobs that are stopped or killed anywhere and started again write the same bytes as ones that are not."""
+
+import os
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+
+from rlpt.checkpoint import load_checkpoint, save_checkpoint
+from rlpt.data.imagenet import SPLITS, class_names, load_split
+from rlpt.data.synthetic_images import write_synthetic_folder
+from rlpt.envs.pixels import PixelEnvironment
+from rlpt.errors import UsageError
+from rlpt.generate import RandomEpisodes, generate
+from rlpt.interruption import Checkpoints, Paused, Schedule
+from rlpt.pretrain import InverseKinematicsTraining
+from rlpt.pretrain_imagenet import ImageNetTraining
+from rlpt.settings import EncoderSettings, ImageNetSettings, Settings
+from rlpt.train import Training
+from tests.conftest import REPOSITORY, no_checkpoints, silent
+
+CPU = torch.device("cpu")
+VIDEO = np.random.default_rng(0).integers(0, 256, (7, 24, 24, 3), dtype=np.uint8)
+
+Stage = Callable[[Path, Checkpoints], object]
+
+
+class StopAt(Checkpoints):
+    """Stops at one poll, with or without a checkpoint having been saved some polls before."""
+
+    def __init__(self, folder: Path, poll: int, killed: bool = False) -> None:
+        super().__init__(folder / "checkpoint.safetensors", Schedule(minutes=1e9, steps=5 if killed else None))
+        self._left, self._killed = poll, killed
+
+    def poll(self, state: Any) -> None:
+        if self._left == 0 and self._killed:
+            raise Paused  # like a SIGKILL: what came after the last checkpoint is lost
+        if self._left == 0:
+            self.request_stop()
+        self._left -= 1
+        super().poll(state)
+
+
+def contents(folder: Path) -> dict[str, bytes]:
+    skipped = ("checkpoint.safetensors",)
+    return {path.name: path.read_bytes() for path in folder.iterdir() if path.is_file() and path.name not in skipped}
+
+
+def assert_resumes(stage: Stage, tmp_path: Path, polls: list[int], killed: bool) -> None:
+    """Runs a stage whole, and again with a stop at each of `polls` (counted from where it last went on)."""
+    whole, broken = tmp_path / "whole", tmp_path / "broken"
+    whole.mkdir()
+    broken.mkdir()
+    stage(whole, no_checkpoints(whole))
+    stops = 0
+    for poll in polls:
+        try:
+            stage(broken, StopAt(broken, poll, killed))
+        except Paused:
+            stops += 1
+        else:
+            break
+    else:
+        stage(broken, Checkpoints(broken / "checkpoint.safetensors", Schedule(minutes=1e9)))
+    assert stops > 0
+    expected = contents(whole)
+    assert expected
+    assert contents(broken) == expected
+
+
+def stop_points(seed: int, most: int, count: int = 5) -> list[int]:
+    return [int(poll) for poll in np.random.default_rng(seed).integers(0, most, count)]
+
+
+@pytest.mark.parametrize("killed", [False, True], ids=["stopped", "killed"])
+@pytest.mark.parametrize("seed", range(4))
+def test_training(tiny_settings: Settings, tmp_path: Path, seed: int, killed: bool) -> None:
+    """Stops fall into random steps, the initial updates, evaluations and, with 300 steps, a second episode."""
+    train = tiny_settings.train.model_copy(update={"steps": 270 if seed == 0 else 40, "evaluate_every": 15})
+    settings = tiny_settings.model_copy(update={"train": train})
+
+    def stage(folder: Path, checkpoints: Checkpoints) -> None:
+        Training("walker-walk", settings, 37, None, folder, CPU, VIDEO).run(checkpoints, silent)
+
+    assert_resumes(stage, tmp_path, stop_points(seed, 250 if seed == 0 else 25), killed)
+
+
+@pytest.mark.parametrize("killed", [False, True], ids=["stopped", "killed"])
+@pytest.mark.parametrize("seed", range(2))
+def test_inverse_kinematics(tiny_settings: Settings, tmp_path: Path, seed: int, killed: bool) -> None:
+    dataset = tmp_path / "transitions.h5"
+    episodes = RandomEpisodes("reacher-easy", tiny_settings.environment, tiny_settings.generate)
+    generate(episodes, dataset, 1, no_checkpoints(tmp_path), silent)
+    settings = tiny_settings.model_copy(update={"ik": tiny_settings.ik.model_copy(update={"epochs": 6})})
+
+    def stage(folder: Path, checkpoints: Checkpoints) -> None:
+        InverseKinematicsTraining(dataset, settings, folder, CPU).run(checkpoints, silent)
+
+    assert_resumes(stage, tmp_path, stop_points(seed, 12), killed)
+
+
+@pytest.mark.parametrize("seed", range(2))
+def test_imagenet(tmp_path: Path, seed: int) -> None:
+    images = tmp_path / "images"
+    write_synthetic_folder(images, ["a", "b"], 20, 6)
+    names = class_names(images, "all")
+    train, val = (load_split(images, split, names, 24, tmp_path / "cache", 1, silent) for split in SPLITS)
+    settings = ImageNetSettings(classes="all", epochs=4, schedule_epochs=5, batch_size=12, hidden=8)
+    encoder = EncoderSettings(crop=20, layers=3, filters=6, grouped_layers=3)
+
+    def stage(folder: Path, checkpoints: Checkpoints) -> None:
+        ImageNetTraining(train, val, encoder, 3, settings, folder, CPU).run(checkpoints, silent)
+
+    assert_resumes(stage, tmp_path, stop_points(seed, 8), killed=False)
+
+
+@pytest.mark.parametrize("seed", range(2))
+def test_generating(tiny_settings: Settings, tmp_path: Path, seed: int, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("rlpt.generate._PART", 1)
+    wanted = tiny_settings.generate.model_copy(update={"transitions": 160})
+    episodes = RandomEpisodes("reacher-easy", tiny_settings.environment, wanted)
+
+    def stage(folder: Path, checkpoints: Checkpoints) -> None:
+        generate(episodes, folder / "transitions.h5", 1, checkpoints, silent)
+
+    assert_resumes(stage, tmp_path, stop_points(seed, 4), killed=True)
+
+
+@pytest.mark.parametrize("task", ["reacher-easy", "walker-walk", "finger-turn_easy", "ball_in_cup-catch"])
+def test_an_environment_comes_back_in_the_middle_of_an_episode(tiny_settings: Settings, task: str) -> None:
+    env, again = (PixelEnvironment(task, tiny_settings.environment, 3, VIDEO) for _ in range(2))
+    actions = np.random.default_rng(0).uniform(-1, 1, (30, env.action_spec().shape[0])).astype(np.float32)
+    env.reset()
+    env.reset()
+    for action in actions[:10]:
+        env.step(action)
+    restored = again.restore(env.state())
+    np.testing.assert_array_equal(restored.observation[-3:], env.frame.transpose(2, 0, 1))
+    for action in actions[10:]:
+        one, other = env.step(action), again.step(action)
+        assert one.reward == other.reward
+        np.testing.assert_array_equal(one.observation, other.observation)
+    np.testing.assert_array_equal(env.reset().observation, again.reset().observation)
+    env.close()
+    again.close()
+
+
+def test_killing_and_signalling_a_real_process(tiny_settings: Settings, tmp_path: Path) -> None:
+    """SIGKILL and SIGTERM at seeded moments, with a checkpoint at every poll; `rlpt train` goes on each time."""
+    sizes = ["environment.size=32", "encoder.crop=28", "train.steps=150", "train.evaluate_every=50"]
+    command = [sys.executable, "-m", "rlpt", "train", str(REPOSITORY / "experiments" / "demo.toml"), "--quiet"]
+    command += ["--profile=smoke", "--condition=baseline", "--threads=1", "--checkpoint-minutes=0"]
+    command += [f"--set={value}" for value in sizes]
+    subprocess.run([*command, f"--runs={tmp_path / 'whole'}"], check=True, capture_output=True)
+    broken = [*command, f"--runs={tmp_path / 'broken'}"]
+    train = tmp_path / "broken" / "train"
+    random = np.random.default_rng(1)
+    for kind in (signal.SIGKILL, signal.SIGTERM, signal.SIGKILL):
+        process = subprocess.Popen(broken, stdout=subprocess.PIPE, text=True, cwd=REPOSITORY)
+        while process.poll() is None and not list(train.glob("*.partial/checkpoint.safetensors")):
+            time.sleep(0.02)
+        time.sleep(random.uniform(0, 0.5) + 2.0 * (kind == signal.SIGTERM))
+        os.kill(process.pid, kind)
+        output, _ = process.communicate()
+        if kind == signal.SIGTERM and not list(train.glob("*[0-9a-f]")):
+            assert (process.returncode, output[:7]) == (0, "paused:")
+    subprocess.run(broken, check=True, capture_output=True)
+    (one,), (other,) = (list((tmp_path / name / "train").iterdir()) for name in ("whole", "broken"))
+    changing = ("provenance.json",)
+    assert {k: v for k, v in contents(one).items() if k not in changing} == {
+        k: v for k, v in contents(other).items() if k not in changing
+    }
+
+
+def test_a_time_limit_pauses_with_status_0(tmp_path: Path) -> None:
+    options = ["--profile=smoke", "--condition=baseline", f"--runs={tmp_path}", "--set=train.steps=100_000"]
+    rlpt, manifest = [sys.executable, "-m", "rlpt"], str(REPOSITORY / "experiments" / "demo.toml")
+    command = [*rlpt, "run", manifest, *options, "--quiet", "--threads=1", "--time-limit=3"]
+    done = subprocess.run(command, capture_output=True, text=True, check=False, timeout=120)
+    assert done.returncode == 0, done.stderr
+    assert "1 paused" in done.stdout
+    status = subprocess.run([*rlpt, "status", manifest, *options], capture_output=True, text=True, check=True)
+    assert "1 paused" in status.stdout
+
+
+def test_a_checkpoint_brings_back_what_was_saved(tmp_path: Path) -> None:
+    state = {"a": {"b": torch.arange(3), "c": [1, {"d": None}]}, "big": 2**100, "empty": np.zeros((0, 2)), "x": 0.1}
+    save_checkpoint(tmp_path / "c.safetensors", state)
+    loaded = load_checkpoint(tmp_path / "c.safetensors")
+    assert torch.equal(loaded["a"].pop("b"), torch.arange(3))
+    assert tuple(loaded.pop("empty").shape) == (0, 2)
+    assert loaded == {"a": {"c": [1, {"d": None}]}, "big": 2**100, "x": 0.1}
+
+
+@pytest.mark.parametrize("damage", ["cut", "foreign", "text"])
+def test_a_damaged_checkpoint_is_refused_by_name(tmp_path: Path, damage: str) -> None:
+    path = tmp_path / "c.safetensors"
+    save_checkpoint(path, {"a": torch.zeros(100)})
+    if damage == "cut":
+        path.write_bytes(path.read_bytes()[:200])
+    elif damage == "text":
+        path.write_text("nothing of the kind")
+    else:
+        from safetensors.torch import save_file
+
+        save_file({"a": torch.zeros(1)}, path)
+    with pytest.raises(UsageError, match=r"c\.safetensors: not readable as a checkpoint .*the job starts anew"):
+        load_checkpoint(path)
