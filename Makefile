@@ -14,7 +14,7 @@ DRAWINGS := fig01 fig02 fig03 fig04 fig05 fig06
 manifest  = $(firstword $(wildcard experiments/$(1)_*.toml))
 script    = $(firstword $(wildcard paper_figures/$(1)_*.py))
 
-.PHONY: help setup demo test lint reproduce-all figures clean-runs lock clean $(CURVES) $(DRAWINGS)
+.PHONY: help setup demo test lint bench reproduce-all figures clean-runs lock clean $(CURVES) $(DRAWINGS)
 
 help: ## List the targets (default)
 	@echo "make TARGET [PROFILE=paper|lite|smoke] [JOBS=n] [RUNS=folder] [DATA=folder]"; echo
@@ -36,9 +36,12 @@ test: setup ## Run the tests
 	$(PYTHON) -m pytest -n $(JOBS)
 
 lint: setup ## Check style and types
-	$(VENV)/bin/ruff check rlpt tests paper_figures
-	$(VENV)/bin/ruff format --check rlpt tests paper_figures
+	$(VENV)/bin/ruff check rlpt tests paper_figures benchmarks
+	$(VENV)/bin/ruff format --check rlpt tests paper_figures benchmarks
 	$(VENV)/bin/mypy
+
+bench: setup ## Speed and memory beside a plain implementation
+	OMP_NUM_THREADS=$(JOBS) $(RLPT) bench
 
 reproduce-all: $(DRAWINGS) $(CURVES) ## Every figure: run what is missing, then draw
 

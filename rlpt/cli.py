@@ -304,6 +304,27 @@ def run(
     _draw(loaded, selection, runs)
 
 
+@main.command()
+@click.option("--device", type=click.Choice(["auto", "cpu", "cuda"]), default="auto", show_default=True)
+@click.option("--only", "names", multiple=True, metavar="NAME", help="Only this row (repeatable).")
+@click.option("--json", "as_list", is_flag=True, help="Print a list of rows for programs.")
+def bench(device: str, names: tuple[str, ...], as_list: bool) -> None:
+    """Time rlpt beside a plain implementation of the same (benchmarks/), in one process and alternating.
+
+    \b
+    Example: OMP_NUM_THREADS=2 rlpt bench --only sac_update_ik --only replay_sample
+    """
+    from rich.console import Console
+
+    from rlpt.bench import as_json, as_table, run_benchmarks
+
+    rows = run_benchmarks(names, device, lambda done, name: click.echo(name, err=True) if name else None)
+    if as_list:
+        click.echo(as_json(rows))
+    else:
+        Console().print(as_table(rows))
+
+
 @main.group()
 def data() -> None:
     """Fetch or check inputs: video clips and ImageNet."""

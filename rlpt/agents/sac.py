@@ -89,10 +89,10 @@ class SAC:
     def _make_optimisers(self) -> None:
         agent = self.settings
         self.actor_optimiser = torch.optim.Adam(
-            self.actor.parameters(), lr=agent.actor_learning_rate, betas=agent.betas
+            self.actor.parameters(), lr=agent.actor_learning_rate, betas=agent.betas, fused=True
         )
         self.critic_optimiser = torch.optim.Adam(
-            self.critic.parameters(), lr=agent.critic_learning_rate, betas=agent.betas
+            self.critic.parameters(), lr=agent.critic_learning_rate, betas=agent.betas, fused=True
         )
         self.alpha_optimiser = torch.optim.Adam([self.log_alpha], lr=agent.alpha_learning_rate, betas=agent.alpha_betas)
 
@@ -227,7 +227,7 @@ class SAC:
 
 def _scaled(images: Tensor) -> Tensor:
     """Returns uint8 images as float32 in 0…1."""
-    return images.to(torch.float32) / 255
+    return images.to(torch.float32, memory_format=torch.channels_last).div_(255)
 
 
 def _move(targets: Iterable[Tensor], sources: Iterable[Tensor], rate: float) -> None:

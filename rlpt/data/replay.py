@@ -7,7 +7,7 @@ import numpy as np
 import torch
 
 from rlpt.data.crops import random_offsets
-from rlpt.data.stacks import as_channels, stack_indices
+from rlpt.data.stacks import stack_indices
 from rlpt.streams import generator_state, set_generator_state, stream
 
 if TYPE_CHECKING:
@@ -47,7 +47,9 @@ class ReplayBuffer:
         self._frame_stack = frame_stack
         self._index_random = stream(seed, "replay")
         self._crop_random = stream(seed, "crops")
-        shape = (2 * steps + 1, size, size, 3)  # the most there can be: episodes of a single step
+        # Colour by colour, so that a crop is copied straight into the channels of a stack. The most frames there can be
+        # are those of episodes of a single step.
+        shape = (2 * steps + 1, 3, size, size)
         if file is None:
             self._frames = np.zeros(shape, np.uint8)
         else:
@@ -87,7 +89,7 @@ class ReplayBuffer:
         self._add_frame(next_frame)
 
     def _add_frame(self, frame: np.ndarray) -> None:
-        self._frames[self._frame_count] = frame
+        self._frames[self._frame_count] = frame.transpose(2, 0, 1)
         self._frame_count += 1
 
     def sample(self, batch_size: int, crop: int, device: torch.device | str = "cpu") -> "Batch":
@@ -112,10 +114,12 @@ class ReplayBuffer:
 
     def _stacks(self, newest: np.ndarray, age: np.ndarray, crop: int) -> torch.Tensor:
         frames = stack_indices(newest, age, self._frame_stack)
-        tops, lefts = random_offsets(self._crop_random, len(newest), self._frames.shape[1], crop)
-        windows = np.lib.stride_tricks.sliding_window_view(self._frames, (crop, crop), axis=(1, 2))
-        stacks = windows.transpose(0, 1, 2, 4, 5, 3)[frames, tops[:, None], lefts[:, None]]
-        return torch.from_numpy(as_channels(stacks))
+        tops, lefts = random_offsets(self._crop_random, len(newest), self._frames.shape[2], crop)
+        stacks = np.empty((*frames.shape, 3, crop, crop), np.uint8)
+        for stack, numbers, top, left in zip(stacks, frames, tops, lefts, strict=True):
+            for image, number in zip(stack, numbers, strict=True):
+                image[:] = self._frames[number, :, top : top + crop, left : left + crop]
+        return torch.from_numpy(stacks.reshape(len(newest), -1, crop, crop))
 
     def state(self) -> dict[str, Any]:
         """Returns what `restore` needs beside the frames' file, whose content is safely on disk afterwards."""

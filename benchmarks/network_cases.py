@@ -1,0 +1,182 @@
+"""Gradient steps: Soft Actor-Critic and both kinds of pretraining."""
+
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from benchmarks.agreement import full_float32, require_same_losses
+from benchmarks.plain_networks import PlainClassifier, PlainInverseKinematics
+from benchmarks.plain_sac import PlainSAC
+from benchmarks.plain_training import classification_step, inverse_kinematics_step
+from benchmarks.workload import Workload
+from rlpt.agents.sac import SAC, Batch
+from rlpt.bench import Case, milliseconds
+from rlpt.models.classifier import StackClassifier, classification_loss
+from rlpt.models.inverse_kinematics import InverseKinematics, action_loss
+from rlpt.pretrain import Pairs
+from rlpt.settings import Settings
+
+_ACTIONS = 6  # walker's
+_CLASSES = 100
+_SEED = 0
+
+
+@contextmanager
+def sac_update_ik(workload: Workload, device: torch.device) -> Iterator[Case]:
+    """The paper's update with 90 filters."""
+    yield _sac_update(workload.ik, device, rounds=3)
+
+
+@contextmanager
+def sac_update_imagenet(workload: Workload, device: torch.device) -> Iterator[Case]:
+    """The paper's update with 288 filters, grouped in all layers."""
+    yield _sac_update(workload.imagenet, device, rounds=2)
+
+
+@contextmanager
+def sac_update_lite(workload: Workload, device: torch.device) -> Iterator[Case]:
+    """The update of the profile for two CPU cores."""
+    yield _sac_update(workload.lite, device, rounds=7)
+
+
+def _sac_update(settings: Settings, device: torch.device, rounds: int) -> Case:
+    batch_size = settings.train.batch_size
+    ours, plain = agents(settings, _ACTIONS, device)
+    batch = random_batch(settings, batch_size, _ACTIONS, device)
+    stored = plain_batch(batch)
+    with full_float32():
+        require_same_losses(ours.update(batch, 0), plain.update(stored, 0))
+    # Of two updates, one is of the critic alone.
+    return Case(
+        f"ms an update of {batch_size}",
+        milliseconds(lambda: [ours.update(batch, step) for step in (0, 1)], device, per=2),
+        milliseconds(lambda: [plain.update(stored, step) for step in (0, 1)], device, per=2),
+        rounds,
+    )
+
+
+def agents(settings: Settings, actions: int, device: torch.device) -> tuple[SAC, PlainSAC]:
+    """Returns rlpt's agent and the plain one, with the same weights and the same noise to come."""
+    ours = SAC(settings, actions, _SEED, device)
+    plain = PlainSAC(settings, actions, _SEED, device)
+    plain.load(ours)
+    return ours, plain
+
+
+def random_batch(settings: Settings, batch_size: int, actions: int, device: torch.device) -> Batch:
+    """Returns a batch of noise, laid out as rlpt's replay buffer lays it out: channels last."""
+    random = torch.Generator().manual_seed(_SEED)
+    shape = (batch_size, 3 * settings.environment.frame_stack, settings.encoder.crop, settings.encoder.crop)
+
+    def images() -> Tensor:
+        noise = torch.randint(0, 256, shape, generator=random, dtype=torch.uint8)
+        return noise.contiguous(memory_format=torch.channels_last).to(device)
+
+    action = torch.rand(batch_size, actions, generator=random) * 2 - 1
+    rewards = torch.rand(batch_size, 1, generator=random)
+    ones = torch.ones(batch_size, 1)
+    return Batch(images(), action.to(device), rewards.to(device), ones.to(device), images())
+
+
+def plain_batch(batch: Batch) -> Batch:
+    """Returns the same batch with contiguous images."""
+    return Batch(
+        batch.observations.contiguous(),
+        batch.actions,
+        batch.rewards,
+        batch.discounts,
+        batch.next_observations.contiguous(),
+    )
+
+
+@contextmanager
+def ik_step(workload: Workload, device: torch.device) -> Iterator[Case]:
+    """One training step of inverse kinematics, from frames in memory on."""
+    settings = workload.ik
+    ours, plain = ik_steps(settings, settings.ik.batch_size, device)
+    with full_float32():
+        require_same_losses({"loss": ours()}, {"loss": plain()})
+    unit = f"ms a step of {settings.ik.batch_size}"
+    yield Case(unit, milliseconds(ours, device), milliseconds(plain, device), rounds=3)
+
+
+def ik_steps(settings: Settings, batch: int, device: torch.device) -> tuple[Callable[[], float], Callable[[], float]]:
+    """Returns rlpt's training step and the plain one, with the same weights, data and dropout in the first step."""
+    frame_stack, ik = settings.environment.frame_stack, settings.ik
+    shape = (settings.encoder, frame_stack, _ACTIONS, ik)
+    torch.manual_seed(_SEED)
+    network = InverseKinematics(*shape).to(device, memory_format=torch.channels_last)  # type: ignore[call-overload]
+    plain_network = PlainInverseKinematics(*shape).to(device)
+    plain_network.load_state_dict(network.state_dict(), strict=False)
+    optimiser = torch.optim.Adam(network.parameters(), lr=ik.learning_rate)
+    plain_optimiser = torch.optim.Adam(plain_network.parameters(), lr=ik.learning_rate)
+    pairs = _random_pairs(settings, batch)
+    rows = np.arange(batch)
+    stacks = pairs.frames[pairs.numbers].transpose(1, 0, 2, 5, 3, 4)
+    stored = [np.ascontiguousarray(stack).reshape(batch, -1, *stack.shape[-2:]) for stack in stacks]
+
+    def ours() -> float:
+        torch.manual_seed(_SEED)  # of dropout
+        observations, next_observations, actions = pairs.batch(rows, ik.input_range, device)
+        loss = action_loss(network(observations, next_observations), actions)
+        optimiser.zero_grad(set_to_none=True)
+        loss.backward()
+        optimiser.step()
+        return loss.item()
+
+    def plain() -> float:
+        torch.manual_seed(_SEED)
+        scale = 255 // ik.input_range
+        pair = (stored[0], stored[1])
+        return inverse_kinematics_step(plain_network, plain_optimiser, pair, pairs.actions, scale, device)
+
+    return ours, plain
+
+
+def _random_pairs(settings: Settings, transitions: int) -> Pairs:
+    random = np.random.default_rng(_SEED)
+    frame_stack, crop = settings.environment.frame_stack, settings.encoder.crop
+    frames = random.integers(0, 256, (transitions + frame_stack, crop, crop, 3), np.uint8)
+    first = np.arange(transitions)[:, None, None] + np.arange(2)[None, :, None]
+    actions = random.uniform(-1, 1, (transitions, _ACTIONS)).astype(np.float32)
+    return Pairs(frames, first + np.arange(frame_stack), actions)
+
+
+@contextmanager
+def imagenet_step(workload: Workload, device: torch.device) -> Iterator[Case]:
+    """One training step of ImageNet classification."""
+    settings = workload.imagenet
+    ours, plain = imagenet_steps(settings, settings.imagenet.batch_size, device)
+    with full_float32():
+        require_same_losses({"loss": ours()}, {"loss": plain()})
+    unit = f"ms a step of {settings.imagenet.batch_size} images"
+    yield Case(unit, milliseconds(ours, device), milliseconds(plain, device), rounds=2)
+
+
+def imagenet_steps(
+    settings: Settings, batch: int, device: torch.device
+) -> tuple[Callable[[], float], Callable[[], float]]:
+    """Returns rlpt's training step and the plain one, with the same weights and images."""
+    shape = (settings.encoder, settings.environment.frame_stack, _CLASSES, settings.imagenet.hidden)
+    torch.manual_seed(_SEED)
+    network = StackClassifier(*shape).to(device, memory_format=torch.channels_last)  # type: ignore[call-overload]
+    plain_network = PlainClassifier(*shape).to(device)
+    plain_network.load_state_dict(network.state_dict(), strict=False)
+    optimiser = torch.optim.AdamW(network.parameters(), settings.imagenet.learning_rate, weight_decay=0)
+    plain_optimiser = torch.optim.AdamW(plain_network.parameters(), settings.imagenet.learning_rate, weight_decay=0)
+    crop = settings.encoder.crop
+    images = torch.randint(0, 256, (batch, crop, crop, 3), dtype=torch.uint8).to(device).permute(0, 3, 1, 2)
+    labels = torch.randint(0, _CLASSES, (batch,)).to(device)
+    stored = images.contiguous()
+
+    def ours() -> float:
+        loss = classification_loss(network(images.float().div_(255)), labels)
+        optimiser.zero_grad(set_to_none=True)
+        loss.backward()
+        optimiser.step()
+        return loss.item()
+
+    return ours, lambda: classification_step(plain_network, plain_optimiser, stored, labels)

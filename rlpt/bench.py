@@ -1,0 +1,190 @@
+"""Measuring rlpt beside a plain implementation of the same computations, in one process and by turns.
+
+The plain implementation and the pairs that are measured lie in `benchmarks/`, beside this package in the source tree.
+"""
+
+import json
+import statistics
+import sys
+import time
+from collections.abc import Callable, Mapping, Sequence
+from contextlib import AbstractContextManager
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import torch
+from rich.table import Table
+
+from rlpt.errors import UsageError
+from rlpt.progress import Report
+
+if TYPE_CHECKING:
+    from benchmarks.workload import Workload
+
+_CHECKOUT = Path(__file__).parent.parent
+
+NAMES = (
+    "sac_update_ik",
+    "sac_update_imagenet",
+    "sac_update_lite",
+    "ik_step",
+    "imagenet_step",
+    "render",
+    "env_step",
+    "chroma_key",
+    "replay_sample",
+    "replay_bytes",
+    "dataset_bytes_walker",
+    "generate_2_workers",
+    "train_loop",
+    "startup",
+)
+"What can be measured, in the table's order."
+
+Measurement = Callable[[], float]
+"Takes one measurement; returns it in the row's unit."
+
+
+@dataclass(frozen=True)
+class Case:
+    """A pair to measure. Before it is handed out, both sides have shown that they compute the same."""
+
+    unit: str
+    ours: Measurement
+    reference: Measurement
+    rounds: int = 5
+    more_is_better: bool = False
+
+
+CaseBuilder = Callable[["Workload", torch.device], AbstractContextManager[Case]]
+"Sets a case up, and on leaving clears it away."
+
+
+@dataclass(frozen=True)
+class Row:
+    """One measured pair."""
+
+    name: str
+    unit: str
+    ours: float
+    "Median over the rounds."
+    reference: float
+    "Median over the rounds."
+    ratio: float
+    "Of the medians; above 1 rlpt is better, whatever the unit."
+    spread: float
+    "Largest less smallest ratio of a round, as a fraction of `ratio`."
+
+
+def run_benchmarks(
+    names: Sequence[str],
+    device: str,
+    report: Report,
+    workload: "Workload | None" = None,
+    rounds: int | None = None,
+) -> list[Row]:
+    """Measures some or all pairs.
+
+    On CUDA, every measurement ends with a synchronisation. Both sides compute in the precision that the framework is
+    set to; the comparison of their results beforehand is in full float32.
+
+    Args:
+        names: some of `NAMES`; none: all.
+        device: "auto", "cpu" or "cuda"; of networks and batches.
+        report: told of the rows done, and which one is being measured.
+        workload: sizes; left out: those of the paper, some reduced on a CPU, as the rows' units say.
+        rounds: of each pair; left out: what suits its duration.
+
+    Raises:
+        UsageError: if there is no such pair or device, or the plain implementation is not installed.
+        ArithmeticError: if the two sides of a pair do not compute the same.
+    """
+    from rlpt.pipeline import choose_device
+
+    unknown = [name for name in names if name not in NAMES]
+    if unknown:
+        raise UsageError(f"--only {unknown[0]}: no such benchmark; there are {', '.join(NAMES)}")
+    place = choose_device(device)
+    builders = _builders()
+    workload = workload or _paper_workload(place)
+    rows: list[Row] = []
+    for name in names or NAMES:
+        report(len(rows), name)
+        with builders[name](workload, place) as case:
+            rows.append(_row(name, case, rounds or case.rounds))
+    report(len(rows), "")
+    return rows
+
+
+def _builders() -> Mapping[str, CaseBuilder]:
+    if not (_CHECKOUT / "benchmarks" / "cases.py").is_file():
+        raise UsageError(
+            f"{_CHECKOUT / 'benchmarks'}: not there; it is part of the source tree only: "
+            "clone the repository and install it with `pip install -e .`"
+        )
+    if str(_CHECKOUT) not in sys.path:
+        sys.path.insert(0, str(_CHECKOUT))
+    from benchmarks.cases import BUILDERS
+
+    return BUILDERS
+
+
+def _paper_workload(device: torch.device) -> "Workload":
+    from benchmarks.workload import paper_workload
+
+    return paper_workload(_CHECKOUT / "experiments", device)
+
+
+def _row(name: str, case: Case, rounds: int) -> Row:
+    pairs = [(case.ours(), case.reference()) for _ in range(rounds)]
+    ours, reference = (statistics.median(side) for side in zip(*pairs, strict=True))
+    ratios = [_ratio(*pair, case.more_is_better) for pair in pairs]
+    ratio = _ratio(ours, reference, case.more_is_better)
+    return Row(name, case.unit, ours, reference, ratio, (max(ratios) - min(ratios)) / ratio)
+
+
+def _ratio(ours: float, reference: float, more_is_better: bool) -> float:
+    return ours / reference if more_is_better else reference / ours
+
+
+def milliseconds(action: Callable[[], object], device: torch.device, repeats: int = 1, per: int = 1) -> Measurement:
+    """Returns a measurement of `action`'s duration.
+
+    Args:
+        action: what to measure.
+        device: is waited for before and after, if it is a GPU.
+        repeats: how often to run it in one measurement.
+        per: how many of what is counted one run does.
+    """
+
+    def measure() -> float:
+        _synchronise(device)
+        start = time.perf_counter()
+        for _ in range(repeats):
+            action()
+        _synchronise(device)
+        return (time.perf_counter() - start) * 1e3 / (repeats * per)
+
+    return measure
+
+
+def _synchronise(device: torch.device) -> None:
+    if device.type == "cuda":
+        torch.cuda.synchronize(device)
+
+
+def as_json(rows: Sequence[Row]) -> str:
+    """Returns the rows as a JSON list of objects with the fields' names."""
+    return json.dumps([asdict(row) for row in rows], indent=2)
+
+
+def as_table(rows: Sequence[Row]) -> Table:
+    """Returns the rows as a table for people."""
+    table = Table("what", "unit", box=None, header_style="bold")
+    for heading in ("rlpt", "reference", "ratio", "spread"):
+        table.add_column(heading, justify="right")
+    for row in rows:
+        values = (f"{value:,.4g}" if value < 1000 else f"{value:,.0f}" for value in (row.ours, row.reference))
+        table.add_row(row.name, row.unit, *values, f"{row.ratio:,.2f}", f"{row.spread:.0%}")
+    return table
