@@ -1,7 +1,7 @@
 #!/usr/bin/env bash
 # Installs rlpt and everything it needs, from the lock files: `make setup`.
 #
-#   PYTHON=python3.12   the interpreter to use      (default: python3.12, python3.11 or python3, the first that fits)
+#   PYTHON=python3.12   the interpreter to use      (default: python3.11, python3.12 or python3, the first that fits)
 #   VENV=.venv          where to install            ("none": into PYTHON's own environment, for containers)
 #   TORCH=cpu|cuda      which build of PyTorch      (default: cuda beside an NVIDIA GPU, else cpu if the index has it)
 set -euo pipefail
@@ -17,7 +17,8 @@ find_python() {
       return
     fi
   done
-  fail "needs Python 3.11 or 3.12 with venv: apt-get install python3 python3-venv, or make setup PYTHON=/path/to/python3.11"
+  fail "needs Python 3.11 or 3.12 with venv. On Debian 12 and Ubuntu 24.04: apt-get install python3 python3-venv.
+  Elsewhere install one of them (for example: uv python install 3.12) and name it: make setup PYTHON=/path/to/python3.12"
 }
 
 # OpenGL through EGL, with Mesa's software renderer where there is no GPU. All three libraries are loaded by name.
@@ -49,14 +50,15 @@ install_torch() {
   if [[ $wanted == cpu ]] && "${pip[@]}" -r install/torch-cpu.lock 2>/dev/null; then
     return
   fi
-  [[ $wanted == cuda ]] || echo "setup: the package index has no CPU build of PyTorch for this Python; taking the standard one (3 GB)"
+  [[ $wanted == cuda ]] || echo "setup: no CPU build of PyTorch that the lock file knows (it does for Python 3.11 on x86_64," \
+    "where the package index offers it); taking the standard one (3 GB)"
   "${pip[@]}" -r install/torch-cuda.lock
 }
 
 install_opengl
 python=$(find_python)
 if [[ ${VENV:=.venv} != none ]]; then
-  [[ -x $VENV/bin/python ]] || "$python" -m venv "$VENV"
+  "$VENV/bin/python" -m pip --version >/dev/null 2>&1 || "$python" -m venv --clear "$VENV"
   python=$VENV/bin/python
 fi
 pip=("$python" -m pip install -q --disable-pip-version-check --no-deps --require-hashes)

@@ -2,7 +2,8 @@
 
     python paper_figures/fig08_ik.py [--profile lite] [--runs runs]
 
-draws <runs>/figures/fig08_ik-<profile>.pdf and .png from what is finished; `make fig08` runs what is missing first.
+draws <runs>/figures/fig08_ik-<profile>.pdf and .png from what is finished;
+`make fig08` runs what is missing first.
 """
 
 import sys

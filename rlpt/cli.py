@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from rlpt import __version__
-from rlpt.errors import UsageError
+from rlpt.errors import BUSY_STATUS, Busy, UsageError
 
 if TYPE_CHECKING:
     from rlpt.data.imagenet import ClassChoice
@@ -31,6 +31,9 @@ class _Commands(click.Group):
     def invoke(self, ctx: click.Context) -> Any:
         try:
             return super().invoke(ctx)
+        except Busy as error:
+            click.echo(f"rlpt: {error}", err=True)
+            ctx.exit(BUSY_STATUS)
         except UsageError as error:
             if ctx.params.get("debug"):
                 raise

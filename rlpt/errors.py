@@ -1,4 +1,7 @@
-"""The one exception that users see as a single line."""
+"""The exceptions that users see as a single line."""
+
+BUSY_STATUS = 75
+"Exit status of a job that another process is working on (EX_TEMPFAIL of sysexits.h)."
 
 
 class UsageError(Exception):
@@ -6,3 +9,7 @@ class UsageError(Exception):
 
     The command line prints it without a traceback and exits with status 2.
     """
+
+
+class Busy(UsageError):
+    """Another process holds the run; trying again later may find it done."""

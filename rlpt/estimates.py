@@ -63,6 +63,11 @@ def disk_bytes(job: Job) -> int:
     return _policy_parameters(settings, encoder) * _FLOAT + settings.train.steps // settings.train.log_every * 400
 
 
+def replay_bytes(job: Job) -> int:
+    """Returns how large a training job's replay frames become, which are deleted when it is done."""
+    return steps(job) * 3 * job.settings.environment.size**2
+
+
 def gpu_hours(job: Job) -> float:
     """Returns the hours on the authors' GPU, by the convolutions' arithmetic; data generation is left out."""
     settings = job.settings

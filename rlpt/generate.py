@@ -79,12 +79,13 @@ def generate(episodes: RandomEpisodes, path: Path, workers: int, checkpoints: Ch
     ranges = [range(first, min(first + _PART, len(episodes))) for first in range(0, len(episodes), _PART)]
     parts = {path.with_name(f"{path.stem}-part{number:04d}.h5"): numbers for number, numbers in enumerate(ranges)}
     missing = [part for part in parts if not part.exists()]
-    with _players(episodes, workers) as play:
-        for part in missing:
-            _write_part(part, episodes, parts[part], play, checkpoints, report)
-    join_transitions(path, list(parts))
+    if not path.exists():
+        with _players(episodes, workers) as play:
+            for part in missing:
+                _write_part(part, episodes, parts[part], play, checkpoints, report)
+        join_transitions(path, list(parts))
     for part in parts:
-        part.unlink()
+        part.unlink(missing_ok=True)
 
 
 def _write_part(

@@ -1,7 +1,8 @@
 """Manifests: TOML files that read like the paper, turned into validated settings.
 
-A value comes from the paper's defaults (rlpt/settings.py), overridden by the manifest's tables, then by the condition's
-own tables, then by the profile (a scale, such as "lite"), and last by `--set key=value`.
+A value comes from the paper's defaults (rlpt/settings.py), overridden by the manifest's tables, then by the profile (a
+scale, such as "lite"), then by the condition's own tables, then by what the profile says of this manifest alone, and
+last by `--set key=value`.
 """
 
 import difflib
@@ -75,6 +76,16 @@ class _Document(Section):
     agent: Table = {}
     train: Table = {}
 
+    @model_validator(mode="after")
+    def _nothing_is_repeated(self) -> Self:
+        labels = [condition.label for condition in self.conditions.values()]
+        for key, values in (("environments", self.environments), ("seeds", self.seeds), ("videos", self.videos)):
+            if len(set(values)) < len(values):
+                raise ValueError(f"{key} = {list(values)} names one twice")
+        if len(set(labels)) < len(labels):
+            raise ValueError(f"conditions share a label, and would be one curve: {labels}")
+        return self
+
 
 @dataclass(frozen=True)
 class Experiment:
@@ -123,11 +134,15 @@ def load_manifest(path: Path, profile: str | None = None, overrides: tuple[str, 
     document = _validate(_Document, layers)
     for environment in document.environments:
         _check_environment(path, "environments", environment)
+    if document.budget and any("steps" in layer.table.get("train", {}) for layer in layers[3:]):
+        raise UsageError(
+            f"--set train.steps: {path} shares a budget, which decides the steps: --set budget=... instead"
+        )
 
     experiments = []
     for name, condition in document.conditions.items():
         own = _Layer(f"{path}: conditions.{name}", condition.model_dump(include=set(Settings.model_fields)))
-        ordered = [layers[0], own, *layers[1:]]
+        ordered = [layers[0], layers[1], own, *layers[2:]]
         settings = _validate(Settings, [layer.only(Settings.model_fields) for layer in ordered])
         experiments.append(_resolve(path, name, condition, settings, document.budget))
     return Manifest(
@@ -147,6 +162,11 @@ def _resolve(path: Path, name: str, condition: Condition, settings: Settings, bu
     place = f"conditions.{name}"
     if condition.pretrain_environment:
         _check_environment(path, f"{place}.pretrain_environment", condition.pretrain_environment)
+    if condition.pretrain == "imagenet" and settings.encoder.filters % settings.environment.frame_stack:
+        raise UsageError(
+            f"{path}: {place}: encoder.filters = {settings.encoder.filters} cannot be shared out among the "
+            f"environment.frame_stack = {settings.environment.frame_stack} images of a stack: choose a multiple"
+        )
     transitions = settings.generate.transitions
     if condition.pretrain_steps and settings.ik.transitions is None:
         transitions = condition.pretrain_steps

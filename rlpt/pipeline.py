@@ -14,14 +14,13 @@ from rlpt.interruption import Checkpoints, Schedule, stopping_on_signals
 from rlpt.jobs import Job, Stage
 from rlpt.progress import Report, progress_bar
 from rlpt.provenance import available_cores
-from rlpt.runs import CHECKPOINT_FILE
+from rlpt.runs import CHECKPOINT_FILE, PROGRESS_FILE
 
 if TYPE_CHECKING:  # slow to import
     import numpy as np
     import torch
 
 _NOTE_SECONDS = 1.0
-_PROGRESS_FILE = "progress.txt"
 SYNTHETIC = "synthetic"
 "The data folder's images that rlpt draws itself."
 
@@ -64,10 +63,9 @@ def run_job(job: Job, execution: Execution) -> None:
     inputs = [needed.folder(execution.runs).path for needed in job.inputs]
     with folder.claim(job.identity()) as work, progress_bar(job.id, steps(job), execution.quiet) as bar:
         checkpoints = Checkpoints(work / CHECKPOINT_FILE, execution.schedule)
-        report = _noted(bar, work / _PROGRESS_FILE)
+        report = _noted(bar, work / PROGRESS_FILE)
         with stopping_on_signals(checkpoints.request_stop):
             _STAGES[job.stage](_Task(job, inputs, work, execution.data, device, threads, checkpoints, report))
-        (work / _PROGRESS_FILE).unlink(missing_ok=True)
 
 
 @dataclass(frozen=True)
@@ -102,6 +100,8 @@ def choose_device(name: str) -> "torch.device":
 
     if name == "cuda" and not torch.cuda.is_available():
         raise UsageError("--device cuda: PyTorch sees no CUDA device; use --device cpu, or see `rlpt doctor`")
+    # The published runs computed in true float32; convolutions would otherwise round to TF32 on newer GPUs.
+    torch.backends.cudnn.allow_tf32 = False
     if name == "auto":
         name = "cuda" if torch.cuda.is_available() else "cpu"
     return torch.device(name)
@@ -179,7 +179,7 @@ def _noted(bar: Report, file: Path) -> Report:
 def progress_of(job: Job, runs: Path) -> tuple[int, str]:
     """Returns how far a running job is, and its note."""
     try:
-        done, _, note = (job.folder(runs).partial / _PROGRESS_FILE).read_text(encoding="utf-8").partition(" ")
+        done, _, note = (job.folder(runs).partial / PROGRESS_FILE).read_text(encoding="utf-8").partition(" ")
     except OSError:
         return 0, ""
     return int(done), note

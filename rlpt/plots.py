@@ -52,6 +52,7 @@ def load_returns(finished: list[Curve], runs: Path, smoothing: int) -> pd.DataFr
 
 def _panels(planned: list[Curve], data: pd.DataFrame) -> Figure:
     environments = list(dict.fromkeys(curve.environment for curve in planned))
+    repeats = {curve.environment: curve.job.settings.environment.action_repeat for curve in planned}
     labels = list(dict.fromkeys(curve.label for curve in planned))
     colours = dict(zip(labels, sns.color_palette("colorblind", len(labels)), strict=True))
     dashes = {label: _DASHES[index % len(_DASHES)] for index, label in enumerate(labels)}
@@ -68,7 +69,7 @@ def _panels(planned: list[Curve], data: pd.DataFrame) -> Figure:
                 style="condition", style_order=labels, dashes=dashes, errorbar=("ci", 95), seed=0,
                 legend=False, linewidth=1.2, ax=axes,
             )  # fmt: skip
-        _label(axes, environment, first=index == 0)
+        _label(axes, environment, repeats[environment], first=index == 0)
     handles = [
         Line2D([], [], color=colours[label], linestyle=(0, dashes[label] or None), label=label)  # type: ignore[arg-type]
         for label in labels
@@ -77,9 +78,9 @@ def _panels(planned: list[Curve], data: pd.DataFrame) -> Figure:
     return figure
 
 
-def _label(axes: Axes, environment: str, first: bool) -> None:
+def _label(axes: Axes, environment: str, action_repeat: int, first: bool) -> None:
     axes.set_title(environment.replace("-", " ").replace("_", " "))
-    axes.set_xlabel("environment steps (agent steps)")
+    axes.set_xlabel(f"environment steps, in agent steps of {action_repeat}")
     axes.set_ylabel("training return" if first else "")
     axes.set_ylim(bottom=0)
     axes.xaxis.set_major_formatter(FuncFormatter(lambda steps, _: f"{steps / 1000:g}k" if steps else "0"))
@@ -87,15 +88,16 @@ def _label(axes: Axes, environment: str, first: bool) -> None:
 
 def _caption(figure: Figure, manifest: Manifest, planned: list[Curve], finished: list[Curve]) -> None:
     """Stamps under the figure what it shows and what made it."""
-    seeds = len({curve.seed for curve in planned})
-    interval = f"mean and 95 % bootstrap interval over {seeds} seeds" if seeds > 1 else "one seed, so no interval"
+    counts = {"seeds": len({curve.seed for curve in planned}), "videos": len({curve.clip for curve in planned})}
+    repeated = " and ".join(f"{count} {kind}" for kind, count in counts.items() if count > 1)
+    interval = f"mean and 95 % bootstrap interval over {repeated}" if repeated else "one seed, so no interval"
     lines = [
         f"{manifest.title}. Moving average of {manifest.plot.smoothing} episodes; {interval}.",
         made_by(manifest),
     ]
     missing = [curve for curve in planned if curve not in finished]
     if missing:
-        names = ", ".join(f"{curve.environment} {curve.label} s{curve.seed}" for curve in missing[:6])
+        names = ", ".join(curve.job.slug for curve in missing[:6])
         more = f" and {len(missing) - 6} more" if len(missing) > 6 else ""
         lines.append(f"MISSING {len(missing)} of {len(planned)} runs: {names}{more}")
     stamp(figure, lines)

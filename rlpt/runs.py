@@ -4,26 +4,27 @@ A job works in `<runs>/<stage>/<id>.partial` and the folder becomes `<runs>/<sta
 """
 
 import fcntl
+import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Any, Literal
+from typing import IO, Any, Literal
 
 import yaml
 
-from rlpt.errors import UsageError
+from rlpt.errors import Busy, UsageError
 from rlpt.files import write_json, write_text
 from rlpt.interruption import Paused
 from rlpt.provenance import describe_run
 
 State = Literal["done", "running", "paused", "failed", "missing"]
 CHECKPOINT_FILE = "checkpoint.safetensors"
+REPLAY_FILE = "replay.frames"
+PROGRESS_FILE = "progress.txt"
 _ERROR_FILE = "error.txt"
-_INTERRUPTIONS_FILE = "sessions.json"
-
-
-class Busy(UsageError):
-    """Another process holds the run."""
+_SESSIONS_FILE = "sessions.json"
+TEMPORARY_FILES = (CHECKPOINT_FILE, REPLAY_FILE, PROGRESS_FILE, _SESSIONS_FILE)
+"What a job needs only to go on; deleted when it is done."
 
 
 class RunFolder:
@@ -70,7 +71,7 @@ class RunFolder:
             settings: what identifies the job; written as settings.yaml.
 
         Raises:
-            Busy: if another process works on the run. Its lock dies with it.
+            Busy: if another process works on the run, or has just finished it. Its lock dies with it.
             UsageError: if the runs folder cannot be written.
         """
         try:
@@ -81,15 +82,13 @@ class RunFolder:
                 f"{self._lock.parent}: cannot write there ({error.strerror}): choose another --runs"
             ) from None
         with lock:
-            try:
-                fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
-            except BlockingIOError:
-                raise Busy(f"{self.path}: another process is working on this run") from None
+            if not _locked(lock) or self.path.is_dir():
+                raise Busy(f"{self.path}: another process is working on this run")
             self.partial.mkdir(exist_ok=True)
             (self.partial / _ERROR_FILE).unlink(missing_ok=True)
             write_text(self.partial / "settings.yaml", yaml.safe_dump(settings, sort_keys=False))
             try:
-                with describe_run(self.partial / _INTERRUPTIONS_FILE) as provenance:
+                with describe_run(self.partial / _SESSIONS_FILE) as provenance:
                     yield self.partial
             except (Paused, KeyboardInterrupt, SystemExit):
                 raise
@@ -98,7 +97,21 @@ class RunFolder:
                 write_text(self.partial / _ERROR_FILE, f"{line}\n")
                 raise
             write_json(self.partial / "provenance.json", provenance)
-            for name in (CHECKPOINT_FILE, _INTERRUPTIONS_FILE):
-                (self.partial / name).unlink(missing_ok=True)
+            for leftover in self.partial.glob(".*"):  # of a write that was killed
+                leftover.unlink()
+            # A kill before this line leaves the whole checkpoint; one after it a run that is done.
             self.partial.replace(self.path)
-            self._lock.unlink()
+            for name in TEMPORARY_FILES:
+                (self.path / name).unlink(missing_ok=True)
+
+
+def _locked(lock: IO[str]) -> bool:
+    """Takes the lock, unless another process has it for longer than a look at the state takes."""
+    for _ in range(10):
+        try:
+            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            time.sleep(0.05)
+        else:
+            return True
+    return False

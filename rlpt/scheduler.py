@@ -11,13 +11,16 @@ from pathlib import Path
 
 from rich.progress import Progress, TaskID
 
+from rlpt.errors import BUSY_STATUS
 from rlpt.estimates import steps
+from rlpt.interruption import stopping_on_signals
 from rlpt.jobs import Job, Stage
 from rlpt.pipeline import Execution, progress_of
 from rlpt.progress import progress_display
 from rlpt.provenance import available_cores
 
 _POLL_SECONDS = 0.2
+_BUSY_SECONDS = 5.0
 
 
 @dataclass(frozen=True)
@@ -49,6 +52,7 @@ class LocalScheduler:
         self._waiting = [job for job in jobs if not self._is_done(job)]
         self._running: list[_Running] = []
         self._lost: set[str] = set()
+        self._not_before: dict[str, float] = {}
         limit = execution.schedule.time_limit
         self._deadline = None if limit is None else time.monotonic() + limit
         self.outcome: Counter[str] = Counter(done=self._total - len(self._waiting))
@@ -69,11 +73,12 @@ class LocalScheduler:
         with progress_display(self._execution.quiet) as display:
             overall = display.add_task("all jobs", total=self._total, note="")
             try:
-                while self._running or (self._waiting and not self._is_over()):
-                    self._start_what_fits(display)
-                    time.sleep(_POLL_SECONDS)
-                    self._look_after_running(display)
-                    display.update(overall, completed=self.outcome.total())
+                with stopping_on_signals(self._request_stop):
+                    while self._running or (self._waiting and not self._is_over()):
+                        self._start_what_fits(display)
+                        time.sleep(_POLL_SECONDS)
+                        self._look_after_running(display)
+                        display.update(overall, completed=self.outcome.total())
             finally:
                 self._stop_running()
         return self.outcome
@@ -83,16 +88,29 @@ class LocalScheduler:
             if any(needed.id in self._lost for needed in job.inputs):
                 self._waiting.remove(job)
                 self._lose(job, "skipped", "an input is not there")
-            elif not self._is_over() and self._fits(job) and all(self._is_done(needed) for needed in job.inputs):
+            elif self._is_done(job):  # by another process meanwhile
+                self._waiting.remove(job)
+                self.outcome["done"] += 1
+            elif (
+                not self._is_over()
+                and self._fits(job)
+                and self._is_free(job)
+                and all(self._is_done(needed) for needed in job.inputs)
+            ):
                 self._waiting.remove(job)
                 bar = display.add_task(job.id, total=steps(job), note="")
                 self._running.append(_Running(job, *self._start(job), bar))
+
+    def _request_stop(self) -> None:
+        """Starts nothing more and lets every running job save its checkpoint."""
+        self._deadline = 0.0
+        for running in self._running:
+            running.process.terminate()
 
     def _is_over(self) -> bool:
         return self._deadline is not None and time.monotonic() >= self._deadline
 
     def _stop_running(self) -> None:
-        """Lets every job save its checkpoint."""
         for running in self._running:
             running.process.terminate()
         for running in self._running:
@@ -114,6 +132,7 @@ class LocalScheduler:
                 stdout=file,
                 stderr=subprocess.STDOUT,
                 env=os.environ | {"OMP_NUM_THREADS": threads},
+                process_group=0,  # a Ctrl-C reaches this process alone, which passes it on once
             )
         return process, log
 
@@ -133,6 +152,9 @@ class LocalScheduler:
             if self._is_done(running.job):
                 self.outcome["ran"] += 1
                 _pass_on_warnings(running.log)
+            elif running.process.returncode == BUSY_STATUS:
+                self._not_before[running.job.id] = time.monotonic() + _BUSY_SECONDS
+                self._waiting.append(running.job)
             elif running.process.returncode == 0:
                 self._lose(running.job, "paused", "run again to go on")
             else:
@@ -145,7 +167,11 @@ class LocalScheduler:
         print(f"{outcome}: {job.id}: {reason}", file=sys.stderr)
 
     def _is_done(self, job: Job) -> bool:
-        return job.folder(self._execution.runs).state() == "done"
+        return job.folder(self._execution.runs).path.is_dir()
+
+    def _is_free(self, job: Job) -> bool:
+        """Says whether no other `rlpt` was at this job when it was last tried."""
+        return time.monotonic() >= self._not_before.get(job.id, 0.0)
 
 
 def _pass_on_warnings(log: Path) -> None:

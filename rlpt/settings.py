@@ -12,7 +12,9 @@ Positive = Annotated[int, Field(gt=0)]
 Rate = Annotated[float, Field(gt=0)]
 Fraction = Annotated[float, Field(gt=0, lt=1)]
 PositivePair = Annotated[tuple[Positive, Positive], Strict(False)]
-Betas = Annotated[tuple[float, float], Strict(False)]
+Beta = Annotated[float, Field(ge=0, lt=1)]
+Betas = Annotated[tuple[Beta, Beta], Strict(False)]
+Range = Annotated[tuple[float, float], Strict(False)]
 
 
 class Section(BaseModel):
@@ -30,7 +32,8 @@ class EnvironmentSettings(Section):
     "Camera of the model; -1 is the free camera."
     frame_stack: Positive = 3
     action_repeat: Positive = 4
-    "Physics steps that one agent step repeats its action for."
+    """Physics steps that one agent step repeats its action for. (A physics step, here as in the paper's code, is a step
+    of dm_control's environment: its control step.)"""
     shadows: bool = True
     reflections: bool = True
     multisampling: Annotated[int, Field(ge=0, le=16)] = 4
@@ -143,7 +146,7 @@ class AgentSettings(Section):
     betas: Betas = (0.9, 0.999)
     alpha_betas: Betas = (0.5, 0.999)
     initial_alpha: Rate = 0.1
-    log_std_range: Betas = (-10.0, 2.0)
+    log_std_range: Range = (-10.0, 2.0)
     actor_update_every: Positive = 2
     target_update_every: Positive = 2
     tau: Annotated[float, Field(gt=0, le=1)] = 0.01
@@ -151,6 +154,12 @@ class AgentSettings(Section):
     head_init: Literal["published", "orthogonal", "default"] = "published"
     """How all layers that are not loaded from an encoder start (fidelity item 1). "published": orthogonal without a
     pretrained encoder, the framework's default with one; the other two apply the same to both."""
+
+    @model_validator(mode="after")
+    def _range_is_one(self) -> Self:
+        if self.log_std_range[0] >= self.log_std_range[1]:
+            raise ValueError(f"log_std_range = {list(self.log_std_range)} does not rise")
+        return self
 
 
 class TrainSettings(Section):

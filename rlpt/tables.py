@@ -6,7 +6,7 @@ from pathlib import Path
 from rich.console import Console
 from rich.table import Table
 
-from rlpt.estimates import disk_bytes, gpu_hours, steps
+from rlpt.estimates import disk_bytes, gpu_hours, replay_bytes, steps
 from rlpt.jobs import Job
 from rlpt.pipeline import progress_of
 
@@ -19,7 +19,9 @@ def plan_table(plans: dict[Path, list[Job]]) -> None:
     console = Console()
     distinct = {job.id: job for jobs in plans.values() for job in jobs}
     if len(plans) == 1:
-        table = Table("stage", "job", "needs", box=None, header_style="bold")
+        table = Table("stage", box=None, header_style="bold")
+        table.add_column("job", overflow="fold")
+        table.add_column("needs", overflow="fold")
         table.add_column("steps", justify="right")
         table.add_column("disk", justify="right")
         for job in distinct.values():
@@ -50,11 +52,16 @@ def _print_sums(console: Console, jobs: list[Job]) -> None:
             cost = f", {hours:,.0f} GPU hours at the authors' speed" if hours >= 1 else ""
             console.print(f"{len(own):>4} {stage:<9} {total:>12,} {unit}{cost}", highlight=False)
     console.print(f"     disk      {_megabytes(sum(map(disk_bytes, jobs))):>12}", highlight=False)
+    replay = max((replay_bytes(job) for job in jobs if job.stage == "train"), default=0)
+    if replay:
+        console.print(f"     and, while it runs, for each training job's replay {_megabytes(replay)}", highlight=False)
 
 
 def status_table(jobs: list[Job], runs: Path) -> None:
     """Prints each job's state; for running ones how far they are, for failed ones why."""
-    table = Table("state", "stage", "job", "", box=None, header_style="bold")
+    table = Table("state", "stage", box=None, header_style="bold")
+    table.add_column("job", overflow="fold")
+    table.add_column("")
     count: Counter[str] = Counter()
     for job in jobs:
         folder = job.folder(runs)

@@ -14,10 +14,9 @@ from rlpt.envs.pixels import PixelEnvironment, action_size
 from rlpt.interruption import Checkpoints
 from rlpt.metrics import MetricsWriter
 from rlpt.progress import Report
+from rlpt.runs import REPLAY_FILE
 from rlpt.settings import Settings
 from rlpt.streams import generator_state, integer_seed, set_generator_state, stream
-
-_REPLAY_FILE = "replay.frames"
 
 
 class Training:
@@ -63,7 +62,7 @@ class Training:
             settings.environment.frame_stack,
             self._actions,
             seed,
-            folder / _REPLAY_FILE,
+            folder / REPLAY_FILE,
         )
         self._random_actions = stream(seed, "random actions")
         self._step = 0  # agent steps taken
@@ -112,7 +111,6 @@ class Training:
                 report(self._step, self._note())
             self._evaluate(metrics, poll, self._folder / "evaluation.mp4" if train.record_video else None)
         self._agent.save(self._folder / "policy.safetensors")
-        (self._folder / _REPLAY_FILE).unlink()
         self._env.close()
         self._evaluation_env.close()
 

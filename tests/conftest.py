@@ -1,5 +1,6 @@
 """Fixtures shared by all tests."""
 
+import os
 from pathlib import Path
 
 import numpy as np
@@ -11,7 +12,8 @@ from rlpt.interruption import Checkpoints, Schedule
 from rlpt.settings import Settings
 
 REPOSITORY = Path(__file__).parent.parent
-REFERENCE = REPOSITORY.parent / "shared" / "reference"
+# Recorded inputs and outputs of the authors' implementation, which are not distributed with the project.
+REFERENCE = Path(os.environ.get("RLPT_REFERENCE", REPOSITORY.parent / "shared" / "reference"))
 
 
 @pytest.fixture(autouse=True)

@@ -52,12 +52,12 @@ def test_the_default_is_the_paper(write: Callable[..., Path]) -> None:
 
 
 def test_values_override_in_order(write: Callable[..., Path]) -> None:
-    text = MINIMAL.replace('label = "IK"', 'label = "IK"\nagent = {hidden = 4, features = 4}')
+    text = MINIMAL.replace('label = "IK"', 'label = "IK"\nagent = {hidden = 4, features = 4, tau = 0.1}')
     text += "[agent]\nhidden = 2\nfeatures = 2\nbetas = [0.1, 0.2]\ndiscount = 0.5\n"
-    path = write(text, "[agent]\nfeatures = 8\ntau = 0.5\n")
+    path = write(text, "[agent]\nfeatures = 8\ntau = 0.5\n[only.manifest.agent]\nhidden = 16\n")
     baseline, ik = load_manifest(path, "small", ("agent.tau=0.25",)).experiments
-    assert (baseline.settings.agent.hidden, baseline.settings.agent.features) == (2, 8)
-    assert (ik.settings.agent.hidden, ik.settings.agent.features) == (4, 8)
+    assert (baseline.settings.agent.hidden, baseline.settings.agent.features) == (16, 8)
+    assert (ik.settings.agent.hidden, ik.settings.agent.features) == (16, 4)
     for experiment in (baseline, ik):
         assert experiment.settings.agent.tau == 0.25
         assert experiment.settings.agent.betas == (0.1, 0.2)
@@ -70,6 +70,12 @@ def test_a_budget_is_shared_with_pretraining(write: Callable[..., Path]) -> None
     assert baseline.settings.train.steps == 80_000
     assert ik.settings.train.steps == 75_000
     assert ik.settings.generate.transitions == 5_000
+
+
+def test_a_budget_and_the_steps_of_training_are_not_both_set(write: Callable[..., Path]) -> None:
+    path = write("budget = 300_000\n" + MINIMAL)
+    with pytest.raises(UsageError, match=r"--set train\.steps: .* shares a budget"):
+        load_manifest(path, overrides=("train.steps=500",))
 
 
 @pytest.mark.parametrize(
@@ -101,6 +107,10 @@ def test_a_budget_is_shared_with_pretraining(write: Callable[..., Path]) -> None
         ("ik.transitions=300_000", "ik.transitions = 300000", "more than generate.transitions = 200000"),
         ("imagenet.batch_size=3", "imagenet.batch_size = 3", "not two or more whole stacks"),
         ("imagenet.epochs=501", "imagenet", "schedule_epochs = 500 is less"),
+        ("seeds=[1, 1]", "seeds = [1, 1]", "names one twice"),
+        ("conditions.ik.label='Baseline'", "conditions share a label", "one curve"),
+        ("agent.betas=[0.9, 1.5]", "agent.betas.1", "less than 1 (given: 1.5)"),
+        ("agent.log_std_range=[2, -10]", "agent", "does not rise"),
         ("seeds=[]", "seeds", "at least 1"),
         ("seeds=[-1]", "seeds.0", "greater than or equal to 0"),
         ("no_value", "no_value", "expected key=value"),

@@ -190,6 +190,21 @@ def test_a_time_limit_pauses_with_status_0(tmp_path: Path) -> None:
     assert "1 paused" in status.stdout
 
 
+@pytest.mark.parametrize("kind", [signal.SIGINT, signal.SIGTERM])
+def test_interrupting_a_whole_run_pauses_its_jobs(tmp_path: Path, kind: signal.Signals) -> None:
+    """A Ctrl-C goes to the whole process group, a SIGTERM to `rlpt run` alone."""
+    command = [sys.executable, "-m", "rlpt", "run", str(REPOSITORY / "experiments" / "demo.toml"), "--quiet"]
+    command += ["--profile=smoke", "--condition=baseline", f"--runs={tmp_path}", "--set=train.steps=100_000"]
+    process = subprocess.Popen(command, stdout=subprocess.PIPE, text=True, process_group=0)
+    while process.poll() is None and not list(tmp_path.glob("train/*.partial/updates.csv")):
+        time.sleep(0.05)
+    time.sleep(1)
+    os.killpg(process.pid, kind) if kind == signal.SIGINT else process.terminate()
+    output, _ = process.communicate(timeout=60)
+    assert (process.returncode, "1 paused" in output) == (0, True)
+    assert list(tmp_path.glob("train/*.partial/checkpoint.safetensors"))
+
+
 def test_a_checkpoint_brings_back_what_was_saved(tmp_path: Path) -> None:
     state = {"a": {"b": torch.arange(3), "c": [1, {"d": None}]}, "big": 2**100, "empty": np.zeros((0, 2)), "x": 0.1}
     save_checkpoint(tmp_path / "c.safetensors", state)

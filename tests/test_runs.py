@@ -6,10 +6,10 @@ from pathlib import Path
 import pytest
 import yaml
 
-from rlpt.errors import UsageError
+from rlpt.errors import Busy, UsageError
 from rlpt.files import whole_file, write_text
 from rlpt.interruption import Paused
-from rlpt.runs import CHECKPOINT_FILE, Busy, RunFolder
+from rlpt.runs import CHECKPOINT_FILE, RunFolder
 
 
 def test_a_run_appears_when_it_is_complete(tmp_path: Path) -> None:
@@ -25,7 +25,9 @@ def test_a_run_appears_when_it_is_complete(tmp_path: Path) -> None:
     assert set(provenance) == {"code", "packages", "sessions"}
     (session,) = provenance["sessions"]
     assert set(session) == {"machine", "threads", "started", "ended", "seconds"}
-    assert [path.name for path in folder.path.parent.iterdir()] == ["a-1"]
+    assert sorted(path.name for path in folder.path.parent.iterdir()) == [".a-1.lock", "a-1"]
+    with pytest.raises(Busy), folder.claim({"steps": 3}):  # finished by another process, between a look and the claim
+        pass
 
 
 def test_a_failed_run_says_why_and_can_be_repeated(tmp_path: Path) -> None:

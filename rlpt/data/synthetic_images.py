@@ -1,6 +1,6 @@
 """A small labelled image folder of our own in ImageNet's layout, for tests and the smoke profile: not ImageNet."""
 
-import shutil
+import tempfile
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -23,8 +23,13 @@ _CLASSES, _TRAIN_IMAGES, _VAL_IMAGES = 6, 25, 10
 
 def provide_synthetic_folder(path: Path) -> None:
     """Draws the folder that the smoke profile pretrains on, six classes, unless it is there."""
-    if not path.exists():
+    if path.exists():
+        return
+    try:
         write_synthetic_folder(path, [f"n{number:08}" for number in range(_CLASSES)], _TRAIN_IMAGES, _VAL_IMAGES)
+    except OSError:
+        if not path.exists():  # else another process was quicker, with the same images
+            raise
 
 
 def write_synthetic_folder(
@@ -47,8 +52,8 @@ def write_synthetic_folder(
     """
     if path.exists() and not (path.is_dir() and not any(path.iterdir())):
         raise UsageError(f"{path}: is there already: remove it, or choose another folder for the synthetic images")
-    aside = path.with_name(f".{path.name}.partial")
-    shutil.rmtree(aside, ignore_errors=True)
+    path.parent.mkdir(parents=True, exist_ok=True)
+    aside = Path(tempfile.mkdtemp(prefix=f".{path.name}-", dir=path.parent))
     for split, count in (("train", train_images), ("val", val_images)):
         for label, name in enumerate(classes):
             folder = aside / split / name
@@ -58,6 +63,7 @@ def write_synthetic_folder(
                 pixels = _striped_image(label, len(classes), random)
                 Image.fromarray(pixels).save(folder / f"{name}_{index:04d}.JPEG", quality=90)
     (aside / "README.txt").write_text(_README, encoding="utf-8")
+    aside.chmod(0o755)
     aside.replace(path)
 
 

@@ -17,7 +17,7 @@ class PixelGymEnv(gymnasium.Env[np.ndarray, np.ndarray]):
     The suite's time limit is reported as `truncated`; `terminated` only where the task itself ends the episode.
     """
 
-    metadata = {"render_modes": ["rgb_array"], "render_fps": 25}
+    metadata = {"render_modes": ["rgb_array"]}
 
     def __init__(self, name: str, render_mode: str | None = None, **settings: Any) -> None:
         """Loads task `name`; `settings` are those of `[environment]` in a manifest (`size=64`, ...)."""
@@ -26,6 +26,7 @@ class PixelGymEnv(gymnasium.Env[np.ndarray, np.ndarray]):
 
         self.render_mode = render_mode
         self._env = PixelEnvironment(name, EnvironmentSettings(**settings))
+        self.metadata = {**self.metadata, "render_fps": float(self._env.agent_steps_per_second)}
         pixels, action = self._env.observation_spec(), self._env.action_spec()
         self.observation_space = gymnasium.spaces.Box(0, 255, pixels.shape, np.uint8)
         self.action_space = gymnasium.spaces.Box(-1.0, 1.0, action.shape, np.float32)
