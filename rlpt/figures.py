@@ -30,7 +30,7 @@ STYLE: dict[Any, Any] = {
     "svg.hashsalt": "rlpt",
 }
 "Matplotlib settings of every figure."
-_LETTERS_PER_INCH = 24
+_LETTERS_PER_INCH = 22
 _SMALL_PRINT = 6
 
 
