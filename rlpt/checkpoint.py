@@ -73,9 +73,18 @@ def optimiser_state(optimiser: torch.optim.Optimizer) -> State:
 
 def set_optimiser_state(optimiser: torch.optim.Optimizer, state: State) -> None:
     """Puts an optimiser back where `optimiser_state` saw it."""
+    parameters = [parameter for group in optimiser.param_groups for parameter in group["params"]]
     own = optimiser.state_dict()
-    own["state"] = {int(number): values for number, values in state.items()}
+    own["state"] = {
+        int(number): {name: _laid_out_like(parameters[int(number)], value) for name, value in values.items()}
+        for number, values in state.items()
+    }
     optimiser.load_state_dict(own)
+
+
+def _laid_out_like(parameter: Tensor, value: Tensor) -> Tensor:
+    """Gives a moment its parameter's memory layout, which fused optimisers take for granted."""
+    return torch.empty_like(parameter).copy_(value) if value.shape == parameter.shape else value
 
 
 def global_random_state(device: torch.device) -> State:

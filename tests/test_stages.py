@@ -212,11 +212,11 @@ def test_imagenet_pretraining_and_a_video_background_through_the_command_line(
     result = rlpt("run", "--jobs", "2", "--data", str(tmp_path / "data"), *settings)
     assert result.exit_code == 0, result.output
     assert "3 ran" in result.stdout
-    (encoder,) = (tmp_path / "runs" / "pretrain").iterdir()
+    (encoder,) = (tmp_path / "runs" / "pretrain").glob("synthetic*")
     assert encoder.name.startswith("synthetic-g3-")
     summary = json.loads((encoder / "summary.json").read_text())
     assert summary["classes"] == 6
-    names = [path.name for path in (tmp_path / "runs" / "train").iterdir()]
+    names = [path.name for path in (tmp_path / "runs" / "train").glob("reacher*")]
     assert all(name.startswith("reacher-easy-vsynthetic-from-") for name in names)
 
 
