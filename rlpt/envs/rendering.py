@@ -1,5 +1,7 @@
 """Rendering a dm_control task into small RGB frames."""
 
+import importlib
+import importlib.util
 import os
 import sys
 from typing import TYPE_CHECKING, Any
@@ -17,6 +19,10 @@ if sys.platform == "linux":
 # Mesa's software renderer would share out an image that is too small for that among a thread for every core: the same
 # pixels in its caller's thread cost a fifth less computing time.
 os.environ.setdefault("LP_NUM_THREADS", "0")
+# PyTorch's standard build brings Triton, which crashes when it is loaded after Mesa's software renderer (both carry an
+# LLVM). So it is loaded first.
+if importlib.util.find_spec("triton"):
+    importlib.import_module("triton")
 
 NO_OPENGL_REMEDY = "install libegl1, libopengl0 and libgl1-mesa-dri, then see `rlpt doctor`"
 
