@@ -4,6 +4,7 @@ Everything slow to import (PyTorch, dm_control, matplotlib) is imported by the f
 """
 
 import json
+import subprocess
 import sys
 from collections.abc import Callable
 from pathlib import Path
@@ -381,9 +382,24 @@ def status(manifest: Path, profile: str | None, overrides: tuple[str, ...], runs
 @_manifest_options
 @_selection_options
 @_runs_option
-def plot(manifest: Path, profile: str | None, overrides: tuple[str, ...], runs: Path, **selected: Any) -> None:
-    """Draw the learning curves of what is finished, as PDF and PNG."""
-    _draw(_load(manifest, profile, overrides), _selection(**selected), runs)
+@_data_option
+def plot(
+    manifest: Path, profile: str | None, overrides: tuple[str, ...], runs: Path, data: Path, **selected: Any
+) -> None:
+    """Draw the learning curves of what is finished, or one of Figures 1 to 6, as PDF and PNG.
+
+    \b
+    Examples:
+      rlpt plot experiments/fig08_ik.toml --profile lite
+      rlpt plot fig04
+    """
+    scripts = list((Path(__file__).parent.parent / "paper_figures").glob(f"{manifest.name}_*.py"))
+    if manifest.suffix or not scripts:
+        _draw(_load(manifest, profile, overrides), _selection(**selected), runs)
+        return
+    options = ["--data", str(data), "--out", str(runs / "figures"), *(["--profile", profile] if profile else [])]
+    if subprocess.run([sys.executable, str(scripts[0]), *options], check=False).returncode:
+        sys.exit(1)
 
 
 def _draw(manifest: "Manifest", selection: "Selection", runs: Path) -> None:

@@ -241,6 +241,12 @@ def test_an_image_folder_is_checked_and_decoded(tmp_path: Path) -> None:
     assert "n01443537" in result.stderr
 
 
+def test_a_drawing_is_a_plot_too(tmp_path: Path) -> None:
+    result = CliRunner().invoke(main, ["plot", "fig04", "--profile", "smoke", "--runs", str(tmp_path)])
+    assert result.exit_code == 0, result.output
+    assert sorted(path.suffix for path in (tmp_path / "figures").glob("fig04_*")) == [".pdf", ".png"]
+
+
 def test_cuda_where_there_is_none_is_refused(rlpt: Callable[..., Result]) -> None:
     if torch.cuda.is_available():
         pytest.skip("this machine has a CUDA device")
