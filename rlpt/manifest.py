@@ -102,6 +102,8 @@ class Manifest:
 
     path: Path
     profile: str
+    overrides: tuple[str, ...]
+    "What `--set` said."
     title: str
     environments: tuple[str, ...]
     seeds: tuple[int, ...]
@@ -148,6 +150,7 @@ def load_manifest(path: Path, profile: str | None = None, overrides: tuple[str, 
     return Manifest(
         path=path,
         profile=profile,
+        overrides=overrides,
         title=document.title,
         environments=document.environments,
         seeds=document.seeds,

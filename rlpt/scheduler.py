@@ -15,6 +15,7 @@ from rlpt.errors import BUSY_STATUS
 from rlpt.estimates import steps
 from rlpt.interruption import stopping_on_signals
 from rlpt.jobs import Job, Stage
+from rlpt.manifest import Manifest
 from rlpt.pipeline import Execution, progress_of
 from rlpt.progress import progress_display
 from rlpt.provenance import available_cores
@@ -178,3 +179,13 @@ def _pass_on_warnings(log: Path) -> None:
     for line in log.read_text(encoding="utf-8", errors="replace").splitlines():
         if line.startswith("WARNING: "):
             print(line, file=sys.stderr)
+
+
+def stage_command(job: Job, manifest: Manifest, execution: Execution) -> list[str]:
+    """Returns the arguments of `rlpt` that run one job of a manifest; threads and time limit are the scheduler's."""
+    schedule = execution.schedule
+    options = [f"--profile={manifest.profile}", *(f"--set={text}" for text in manifest.overrides)]
+    options += [f"--runs={execution.runs}", f"--data={execution.data}", f"--device={execution.device}"]
+    options += [f"--checkpoint-minutes={schedule.minutes}"]
+    options += [f"--checkpoint-steps={schedule.steps}"] if schedule.steps else []
+    return [job.stage, str(manifest.path), *options, f"--job={job.id}"]

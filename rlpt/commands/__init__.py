@@ -1,0 +1,1 @@
+"""The commands of `rlpt`, one module a subject: parse, call, print."""

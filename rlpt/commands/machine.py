@@ -1,0 +1,42 @@
+"""Commands about this machine: is it ready, and how fast is it?"""
+
+import sys
+from pathlib import Path
+
+import click
+
+from rlpt.commands.options import device_option, runs_option
+
+
+@click.command()
+@runs_option
+def doctor(runs: Path) -> None:
+    """Check rendering, device, versions and disk; say how to mend what is wrong."""
+    from rlpt.doctor import examine
+
+    findings = examine(runs)
+    for finding in findings:
+        click.echo(finding.line())
+    if any(finding.verdict == "wrong" for finding in findings):
+        sys.exit(1)
+
+
+@click.command()
+@device_option
+@click.option("--only", "names", multiple=True, metavar="NAME", help="Only this row (repeatable).")
+@click.option("--json", "as_list", is_flag=True, help="Print a list of rows for programs.")
+def bench(device: str, names: tuple[str, ...], as_list: bool) -> None:
+    """Time rlpt beside a plain implementation of the same (benchmarks/), in one process and alternating.
+
+    \b
+    Example: OMP_NUM_THREADS=2 rlpt bench --only sac_update_ik --only replay_sample
+    """
+    from rich.console import Console
+
+    from rlpt.bench import as_json, as_table, run_benchmarks
+
+    rows = run_benchmarks(names, device, lambda done, name: click.echo(name, err=True) if name else None)
+    if as_list:
+        click.echo(as_json(rows))
+    else:
+        Console().print(as_table(rows))

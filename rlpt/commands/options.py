@@ -1,0 +1,116 @@
+"""Arguments and options that several commands share, and what they are turned into."""
+
+from collections.abc import Callable
+from functools import wraps
+from pathlib import Path
+from typing import Any
+
+import click
+
+Command = Callable[..., Any]
+
+
+def _options(*options: Callable[[Command], Command]) -> Callable[[Command], Command]:
+    def decorate(command: Command) -> Command:
+        for option in reversed(options):
+            command = option(command)
+        return command
+
+    return decorate
+
+
+device_option = click.option("--device", type=click.Choice(["auto", "cpu", "cuda"]), default="auto", show_default=True)
+quiet_option = click.option("--quiet", is_flag=True, help="No progress bars.")
+runs_option = click.option(
+    "--runs",
+    type=click.Path(path_type=Path),
+    default=Path("runs"),
+    show_default=True,
+    help="Where results go.",
+)
+data_option = click.option(
+    "--data",
+    type=click.Path(path_type=Path),
+    default=Path("data"),
+    show_default=True,
+    help="Where video clips and image folders are.",
+)
+scale_options = _options(
+    click.option("--profile", help="Scale: a file of profiles/ beside the manifest (paper, lite, smoke, demo)."),
+    click.option("--set", "overrides", multiple=True, metavar="KEY=VALUE", help="Override a setting: train.steps=500."),
+)
+selection_options = _options(
+    click.option("--env", "environments", multiple=True, help="Only this environment (repeatable)."),
+    click.option("--condition", "conditions", multiple=True, help="Only this condition (repeatable)."),
+    click.option("--seed", "seeds", multiple=True, type=int, help="Only this seed (repeatable)."),
+    click.option("--video", "videos", multiple=True, help="Only this background video (repeatable)."),
+)
+_schedule_options = _options(
+    click.option(
+        "--time-limit", type=click.FloatRange(min=0), metavar="SECONDS", help="Save and stop after so many seconds."
+    ),
+    click.option(
+        "--checkpoint-minutes",
+        type=click.FloatRange(min=0),
+        default=10.0,
+        show_default=True,
+        help="How often a job saves its state.",
+    ),
+    click.option(
+        "--checkpoint-steps",
+        type=click.IntRange(min=1),
+        help="Save also every so many agent steps or updates.",
+    ),
+)
+_threads_option = click.option(
+    "--threads", type=click.IntRange(min=0), default=0, help="CPU threads of a job.  [default: all]"
+)
+
+
+def takes_manifest(command: Command) -> Command:
+    """Gives a command the Manifest and the Selection that the usual argument and options describe."""
+
+    @wraps(command)
+    def load(
+        manifest: Path,
+        profile: str | None,
+        overrides: tuple[str, ...],
+        environments: tuple[str, ...],
+        conditions: tuple[str, ...],
+        seeds: tuple[int, ...],
+        videos: tuple[str, ...],
+        **others: Any,
+    ) -> Any:
+        from rlpt.jobs import Selection
+        from rlpt.manifest import load_manifest
+
+        selection = Selection(environments, conditions, seeds, videos)
+        return command(load_manifest(manifest, profile, overrides), selection, **others)
+
+    argument = click.argument("manifest", type=click.Path(path_type=Path))
+    return _options(argument, scale_options, selection_options)(load)
+
+
+def takes_execution(command: Command) -> Command:
+    """Gives a command `execution`, an Execution, from the options that say where, on what and for how long."""
+
+    @wraps(command)
+    def load(
+        *arguments: Any,
+        runs: Path,
+        data: Path,
+        device: str,
+        threads: int,
+        quiet: bool,
+        time_limit: float | None,
+        checkpoint_minutes: float,
+        checkpoint_steps: int | None,
+        **others: Any,
+    ) -> Any:
+        from rlpt.interruption import Schedule
+        from rlpt.pipeline import Execution
+
+        schedule = Schedule(checkpoint_minutes, checkpoint_steps, time_limit)
+        return command(*arguments, execution=Execution(runs, data, device, threads, quiet, schedule), **others)
+
+    return _options(runs_option, data_option, device_option, _threads_option, quiet_option, _schedule_options)(load)

@@ -1,0 +1,54 @@
+"""Commands that say what would run, and how far it is."""
+
+import json
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import click
+
+from rlpt.commands.options import runs_option, scale_options, selection_options, takes_manifest
+
+if TYPE_CHECKING:
+    from rlpt.jobs import Selection
+    from rlpt.manifest import Manifest
+
+
+@click.command()
+@click.argument("manifests", metavar="MANIFEST...", nargs=-1, required=True, type=click.Path(path_type=Path))
+@scale_options
+@selection_options
+@click.option("--json", "as_json", is_flag=True, help="Print a list of jobs for programs.")
+def plan(
+    manifests: tuple[Path, ...], profile: str | None, overrides: tuple[str, ...], as_json: bool, **selected: Any
+) -> None:
+    """Show every job with its inputs, steps and disk, and what several manifests share; run nothing.
+
+    \b
+    Examples:
+      rlpt plan experiments/fig08_ik.toml
+      rlpt plan experiments/fig*.toml
+    """
+    from rlpt import jobs
+    from rlpt.estimates import describe
+    from rlpt.manifest import load_manifest
+
+    selection = jobs.Selection(**selected)
+    plans = {path: jobs.plan(load_manifest(path, profile, overrides), selection) for path in manifests}
+    if as_json:
+        distinct = {job.id: job for planned in plans.values() for job in planned}
+        click.echo(json.dumps([describe(job) for job in distinct.values()], indent=2))
+        return
+    from rlpt.tables import plan_table
+
+    plan_table(plans)
+
+
+@click.command()
+@takes_manifest
+@runs_option
+def status(manifest: "Manifest", selection: "Selection", runs: Path) -> None:
+    """Show which jobs are done, running, failed or missing."""
+    from rlpt import jobs
+    from rlpt.tables import status_table
+
+    status_table(jobs.plan(manifest, selection), runs)

@@ -1,0 +1,98 @@
+"""Commands that compute: one stage, or all of them in order."""
+
+import sys
+from typing import TYPE_CHECKING
+
+import click
+
+from rlpt.commands.options import takes_execution, takes_manifest
+from rlpt.errors import UsageError
+
+if TYPE_CHECKING:
+    from rlpt.jobs import Selection
+    from rlpt.manifest import Manifest
+    from rlpt.pipeline import Execution
+
+
+def _stage_command(stage: str, summary: str) -> click.Command:
+    @takes_manifest
+    @click.option("--job", "job_id", help="Only the job with this id, as `rlpt plan` lists it.")
+    @takes_execution
+    def command(manifest: "Manifest", selection: "Selection", job_id: str | None, execution: "Execution") -> None:
+        from rlpt.interruption import Paused
+        from rlpt.jobs import plan
+        from rlpt.pipeline import run_job
+
+        wanted = [job for job in plan(manifest, selection) if job.stage == stage and job_id in (None, job.id)]
+        if not wanted:
+            raise UsageError(f"{manifest.path}: nothing to {stage}" + (f" with the id {job_id}" if job_id else ""))
+        for job in wanted:
+            folder = job.folder(execution.runs)
+            if folder.state() == "done":
+                click.echo(f"done already: {folder.path}")
+                continue
+            try:
+                run_job(job, execution)
+            except Paused:
+                click.echo(f"paused: {job.id}; the same command goes on")
+                return
+            click.echo(f"done: {folder.path}")
+
+    return click.command(stage, help=summary)(command)
+
+
+generate = _stage_command(
+    "generate",
+    """Stage 1: collect transitions with random actions, for inverse kinematics.
+
+    \b
+    Example: rlpt generate experiments/fig08_ik.toml --env reacher-easy --condition ik-reacher --threads 16
+    """,
+)
+pretrain = _stage_command(
+    "pretrain",
+    """Stage 2: train encoders on the transitions.
+
+    \b
+    Example: rlpt pretrain experiments/demo.toml --set ik.epochs=40
+    """,
+)
+train = _stage_command(
+    "train",
+    """Stage 3: train Soft Actor-Critic, from scratch or from an encoder.
+
+    \b
+    Example: rlpt train experiments/fig08_ik.toml --env walker-walk --condition baseline --seed 42 --device cuda
+    """,
+)
+
+
+@click.command()
+@takes_manifest
+@click.option("--jobs", "parallel", type=click.IntRange(min=1), default=1, show_default=True, help="Jobs at a time.")
+@takes_execution
+def run(manifest: "Manifest", selection: "Selection", parallel: int, execution: "Execution") -> None:
+    """Do all that is missing, in order, then draw the figure.
+
+    \b
+    Examples:
+      rlpt run experiments/demo.toml --jobs 2
+      rlpt run experiments/fig08_ik.toml --profile smoke --jobs 2
+    """
+    from rlpt.jobs import plan
+    from rlpt.pipeline import choose_device
+    from rlpt.plots import draw_learning_curves
+    from rlpt.scheduler import LocalScheduler, stage_command
+
+    if execution.device == "cuda":
+        choose_device(execution.device)
+    jobs = plan(manifest, selection)
+    outcome = LocalScheduler(jobs, execution, parallel, lambda job: stage_command(job, manifest, execution)).run()
+    if outcome["done"] == len(jobs):
+        click.echo(f"nothing to do: all {len(jobs)} jobs are done")
+    else:
+        click.echo(", ".join(f"{count} {name}" for name, count in outcome.items() if count))
+    if outcome["failed"]:
+        sys.exit(1)
+    for path in draw_learning_curves(manifest, selection, execution.runs):
+        click.echo(f"figure: {path}")
