@@ -4,6 +4,7 @@ A state is a nested dictionary of tensors, NumPy arrays and JSON values. Tensors
 the rest as JSON in the file's metadata; nothing is pickled.
 """
 
+import hashlib
 import json
 from pathlib import Path
 from typing import Any
@@ -19,29 +20,39 @@ from rlpt.files import write_safetensors
 State = dict[str, Any]
 
 _SEPARATOR = "/"
+_START_ANEW = "delete its folder, and the job starts anew"
 
 
-def save_checkpoint(path: Path, state: State) -> None:
-    """Writes `state`; keys must be strings without "/"."""
+def save_checkpoint(path: Path, state: State, job: str) -> None:
+    """Writes `state`, whose keys must be strings without "/", as a checkpoint of `job` (`rlpt.jobs.Job.digest`).
+
+    Raises:
+        Diverged: if a number in it is not finite; the file that is there stays.
+    """
     tensors: dict[str, Tensor] = {}
     values = _separate(state, "", tensors)
-    write_safetensors(path, tensors, values)
+    contents = {"job": job, "sha256": _digest(values, tensors), "state": values}
+    write_safetensors(path, tensors, contents)
 
 
-def load_checkpoint(path: Path) -> State:
+def load_checkpoint(path: Path, job: str) -> State:
     """Returns what `save_checkpoint` wrote; arrays come back as tensors on the CPU.
 
     Raises:
-        UsageError: if the file is not readable as a checkpoint.
+        UsageError: if the file is not a whole checkpoint, or one of another job.
     """
     try:
         with safe_open(path, "pt") as file:
-            state: State = json.loads(file.metadata()["rlpt"])
+            contents = json.loads(file.metadata()["rlpt"])
             tensors = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118 - not a dictionary
-    except (OSError, SafetensorError, json.JSONDecodeError, KeyError, TypeError) as error:
-        raise UsageError(
-            f"{path}: not readable as a checkpoint ({error}): delete its folder, and the job starts anew"
-        ) from None
+        state: State = contents["state"]
+        owner, whole = contents["job"], contents["sha256"] == _digest(state, tensors)
+    except (OSError, SafetensorError, ValueError, KeyError, TypeError, RecursionError) as error:
+        raise UsageError(f"{path}: not readable as a checkpoint ({error}): {_START_ANEW}") from None
+    if not whole:
+        raise UsageError(f"{path}: a damaged checkpoint (its checksum differs): {_START_ANEW}")
+    if owner != job:
+        raise UsageError(f"{path}: a checkpoint of another job, with other settings: {_START_ANEW}")
     for name, tensor in tensors.items():
         *groups, last = name.split(_SEPARATOR)
         place = state
@@ -49,6 +60,15 @@ def load_checkpoint(path: Path) -> State:
             place = place.setdefault(group, {})
         place[last] = tensor
     return state
+
+
+def _digest(values: State, tensors: dict[str, Tensor]) -> str:
+    digest = hashlib.sha256(json.dumps(values, sort_keys=True).encode())
+    for name in sorted(tensors):
+        array = tensors[name].detach().cpu().contiguous()
+        digest.update(f"{name} {array.dtype} {list(array.shape)}".encode())
+        digest.update(array.reshape(-1).view(torch.uint8).numpy().data)
+    return digest.hexdigest()
 
 
 def _separate(state: State, prefix: str, tensors: dict[str, Tensor]) -> State:

@@ -9,7 +9,7 @@ import click
 
 from rlpt import __version__
 from rlpt.commands import figures, inputs, machine, planning, stages
-from rlpt.errors import BUSY_STATUS, Busy, UsageError
+from rlpt.errors import BUSY_STATUS, Busy, JobError, UsageError
 
 
 class _Commands(click.Group):
@@ -24,11 +24,11 @@ class _Commands(click.Group):
         except Busy as error:
             click.echo(f"rlpt: {error}", err=True)
             ctx.exit(BUSY_STATUS)
-        except UsageError as error:
+        except (UsageError, JobError) as error:
             if ctx.params.get("debug"):
                 raise
             click.echo(f"rlpt: {error}", err=True)
-            ctx.exit(2)
+            ctx.exit(2 if isinstance(error, UsageError) else 1)
         except KeyboardInterrupt:
             click.echo("rlpt: interrupted; run the same command again to go on", err=True)
             ctx.exit(130)

@@ -10,6 +10,7 @@ from importlib import metadata
 from pathlib import Path
 from typing import Literal
 
+from rlpt.disk import existing_folder
 from rlpt.provenance import PACKAGES, available_cores, code_version, package_versions
 
 Verdict = Literal["fine", "warning", "wrong"]
@@ -20,11 +21,12 @@ _ENOUGH_DISK = 10e9
 # Run in a process of its own: a broken OpenGL driver may take its process down.
 _RENDER = """
 from rlpt.envs.pixels import PixelEnvironment
+from rlpt.envs.rendering import renderer_name
 from rlpt.settings import EnvironmentSettings
 env = PixelEnvironment("reacher-easy", EnvironmentSettings(size=64))
 env.reset()
 assert env.frame.std() > 0, "the rendered frame is blank"
-print(env.renderer_name())
+print(renderer_name())
 """
 
 
@@ -119,7 +121,7 @@ def _renderer() -> Finding:
 
 
 def _disk(runs: Path) -> Finding:
-    existing = next(folder for folder in (runs.absolute(), *runs.absolute().parents) if folder.exists())
+    existing = existing_folder(runs)
     if not os.access(existing, os.W_OK):
         return Finding("disk", "wrong", f"{existing} is not writable", "choose another folder with --runs")
     free = shutil.disk_usage(existing).free

@@ -63,9 +63,24 @@ def disk_bytes(job: Job) -> int:
     return _policy_parameters(settings, encoder) * _FLOAT + settings.train.steps // settings.train.log_every * 400
 
 
+def checkpoint_bytes(job: Job) -> int:
+    """Returns about how large a job's checkpoint is: networks, and two moments of what is learned."""
+    settings = job.settings
+    if job.stage == "generate":
+        return 0
+    encoder = _encoder_parameters(settings.encoder, settings.environment.frame_stack)
+    if job.stage == "train":
+        return 3 * _FLOAT * _policy_parameters(settings, encoder)
+    feature_map = settings.encoder.filters * settings.encoder.output_size**2
+    if job.inputs:
+        first, second = settings.ik.hidden
+        return 3 * _FLOAT * (encoder + 2 * feature_map * first + first * second)
+    return 3 * _FLOAT * (encoder + feature_map * settings.imagenet.hidden)
+
+
 def replay_bytes(job: Job) -> int:
     """Returns how large a training job's replay frames become, which are deleted when it is done."""
-    return steps(job) * 3 * job.settings.environment.size**2
+    return steps(job) * 3 * job.settings.environment.size**2 if job.stage == "train" else 0
 
 
 def gpu_hours(job: Job) -> float:

@@ -1,12 +1,16 @@
 """Files that appear whole or not at all."""
 
+import errno
 import json
 import os
+import re
 import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
+
+from rlpt.errors import LOWER_RATE, Diverged
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -44,9 +48,21 @@ def write_safetensors(path: Path, tensors: "dict[str, Tensor]", metadata: dict[s
     """Writes named tensors (moved to the CPU, contiguous) and metadata.
 
     The metadata is one JSON text under the key "rlpt": the library writes several keys in no fixed order.
+
+    Raises:
+        Diverged: if a number is not finite; a file that is there stays.
+        OSError: if it cannot be written, for example because the disk is full.
     """
+    from safetensors import SafetensorError
     from safetensors.torch import save_file
 
     plain = {name: tensor.detach().cpu().contiguous() for name, tensor in tensors.items()}
+    for name, tensor in plain.items():
+        if tensor.is_floating_point() and not tensor.isfinite().all():
+            raise Diverged(f"{name} is no longer finite; what was saved before is kept: {LOWER_RATE}")
     with whole_file(path) as aside:
-        save_file(plain, aside, {"rlpt": json.dumps(metadata or {})})
+        try:
+            save_file(plain, aside, {"rlpt": json.dumps(metadata or {})})
+        except SafetensorError as error:
+            number = re.search(r"os error (\d+)", str(error))
+            raise OSError(int(number[1]) if number else errno.EIO, str(error), str(path)) from None

@@ -76,11 +76,13 @@ class Job:
     @property
     def id(self) -> str:
         """A readable name and a short hash of all that can change the result."""
-        return f"{self.slug}-{self._digest()[:8]}"
+        return f"{self.slug}-{self.digest[:8]}"
 
-    def _digest(self) -> str:
+    @property
+    def digest(self) -> str:
+        """SHA-256, in hexadecimal, of all that can change the result."""
         # Names in the slugs of inputs, such as a clip's, change nothing.
-        content = self.identity() | {"inputs": [job._digest() for job in self.inputs]}
+        content = self.identity() | {"inputs": [job.digest for job in self.inputs]}
         return hashlib.sha256(json.dumps(content, sort_keys=True).encode()).hexdigest()
 
     def identity(self) -> dict[str, Any]:

@@ -14,6 +14,7 @@ from typing import Annotated, Any, Literal, Self, TypeVar, get_args
 import tomli
 from pydantic import BaseModel, Field, Strict, ValidationError, model_validator
 
+from rlpt.checksums import file_sha256
 from rlpt.data.clips import Clip, find_clip
 from rlpt.envs.tasks import split_name
 from rlpt.errors import UsageError
@@ -116,6 +117,16 @@ class Manifest:
     def name(self) -> str:
         """The file's name without its ending."""
         return self.path.stem
+
+    def describe(self) -> dict[str, Any]:
+        """Returns where a run's settings come from, for its record."""
+        return {
+            "file": self.path.name,
+            "sha256": file_sha256(self.path),
+            "profile": self.profile,
+            "set": list(self.overrides),
+            "text": self.path.read_text(encoding="utf-8"),
+        }
 
 
 def load_manifest(path: Path, profile: str | None = None, overrides: tuple[str, ...] = ()) -> Manifest:

@@ -17,7 +17,11 @@ class MetricsWriter:
     """
 
     def __init__(
-        self, folder: Path, tables: Mapping[str, Sequence[str]], resumed: Mapping[str, int] | None = None
+        self,
+        folder: Path,
+        tables: Mapping[str, Sequence[str]],
+        resumed: Mapping[str, int] | None = None,
+        step: int = 0,
     ) -> None:
         """Begins the files of `tables`, or goes on with them.
 
@@ -25,6 +29,7 @@ class MetricsWriter:
             folder: where they are.
             tables: name → columns, after the step that every row begins with.
             resumed: what `state` returned; rows that were written after it are cut off.
+            step: the last one that has all its rows.
         """
         self._files = {name: (folder / f"{name}.csv").open("a", newline="", encoding="utf-8") for name in tables}
         self._writers = {
@@ -36,7 +41,8 @@ class MetricsWriter:
             if not resumed:
                 self._writers[name].writeheader()
                 file.flush()
-        self._board = SummaryWriter(str(folder / "tensorboard"))
+        # TensorBoard leaves out what an interrupted process wrote for later steps.
+        self._board = SummaryWriter(str(folder / "tensorboard"), purge_step=step + 1 if resumed else None)
 
     def __enter__(self) -> Self:
         return self

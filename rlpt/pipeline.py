@@ -1,14 +1,17 @@
 """Running one job: which function, on what, and where its output goes."""
 
+import os
 import sys
 import time
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
+from rlpt.checksums import verified
 from rlpt.errors import UsageError
 from rlpt.estimates import steps
+from rlpt.failures import explained
 from rlpt.files import write_text
 from rlpt.interruption import Checkpoints, Schedule, stopping_on_signals
 from rlpt.jobs import Job, Stage
@@ -21,6 +24,8 @@ if TYPE_CHECKING:  # slow to import
     import torch
 
 _NOTE_SECONDS = 1.0
+OUTPUT_FILES: dict[Stage, str] = {"generate": "transitions.h5", "pretrain": "encoder.safetensors"}
+"What the next stage reads of a job's folder."
 SYNTHETIC = "synthetic"
 "The data folder's images that rlpt draws itself."
 
@@ -37,13 +42,22 @@ class Execution:
     "CPU threads (generate: worker processes) of one job; 0: all cores."
     quiet: bool = False
     schedule: Schedule = field(default_factory=Schedule)
+    deterministic: bool = False
+    "Only algorithms that give the same bits every time (a GPU has faster ones)."
 
 
-def run_job(job: Job, execution: Execution) -> None:
+def run_job(job: Job, execution: Execution, manifest: dict[str, Any] | None = None) -> None:
     """Runs one job in this process, unless it is done.
 
+    Args:
+        job: which.
+        execution: how.
+        manifest: what asks for it, for the run's record (`Manifest.describe`).
+
     Raises:
-        UsageError: if an input is missing, the run is claimed by another process, or the job's own inputs are bad.
+        UsageError: if an input is missing or damaged, the run is claimed by another process, or what is computed from
+            is bad.
+        JobError: if disk or memory ran out, or training diverged.
         Paused: if a signal or the time limit stopped it; it goes on when it is run again.
     """
     folder = job.folder(execution.runs)
@@ -57,15 +71,28 @@ def run_job(job: Job, execution: Execution) -> None:
             )
     import torch
 
-    threads = execution.threads or available_cores()
-    torch.set_num_threads(threads)
+    torch.set_num_threads(execution.threads or available_cores())
+    if execution.deterministic:
+        os.environ.setdefault("CUBLAS_WORKSPACE_CONFIG", ":4096:8")
+        torch.use_deterministic_algorithms(True)
     device = choose_device(execution.device)
-    inputs = [needed.folder(execution.runs).path for needed in job.inputs]
-    with folder.claim(job.identity()) as work, progress_bar(job.id, steps(job), execution.quiet) as bar:
-        checkpoints = Checkpoints(work / CHECKPOINT_FILE, execution.schedule)
+    record: dict[str, Any] = {"job": {"id": job.id, "digest": job.digest}, "manifest": manifest}
+    with (
+        explained(job, execution.runs),
+        folder.claim(job.identity(), record) as work,
+        explained(job, execution.runs),
+        progress_bar(job.id, steps(job), execution.quiet) as bar,
+    ):
+        inputs = [verified(needed.folder(execution.runs).path, OUTPUT_FILES[needed.stage]) for needed in job.inputs]
+        record["inputs"] = [
+            {"id": needed.id, "file": path.name, "sha256": sha256}
+            for needed, (path, sha256) in zip(job.inputs, inputs, strict=True)
+        ]
+        checkpoints = Checkpoints(work / CHECKPOINT_FILE, execution.schedule, job.digest)
         report = _noted(bar, work / PROGRESS_FILE)
+        task = _Task(job, [path for path, _ in inputs], work, execution.data, device, checkpoints, report)
         with stopping_on_signals(checkpoints.request_stop):
-            _STAGES[job.stage](_Task(job, inputs, work, execution.data, device, threads, checkpoints, report))
+            _STAGES[job.stage](task)
 
 
 @dataclass(frozen=True)
@@ -77,7 +104,6 @@ class _Task:
     work: Path
     data: Path
     device: "torch.device"
-    threads: int
     checkpoints: Checkpoints
     report: Report
 
@@ -87,7 +113,7 @@ class _Task:
             return None
         from rlpt.data.videos import load_video
 
-        return load_video(self.job.clip.locate(self.data), self.job.settings.environment.size, self.data / "cache")
+        return load_video(self.job.clip.locate(self.data), self.job.settings.environment.size)
 
 
 def choose_device(name: str) -> "torch.device":
@@ -108,11 +134,14 @@ def choose_device(name: str) -> "torch.device":
 
 
 def _generate(task: _Task) -> None:
+    import torch
+
     from rlpt.generate import RandomEpisodes, generate
 
     settings = task.job.settings
     episodes = RandomEpisodes(task.job.environment, settings.environment, settings.generate, task.video())
-    generate(episodes, task.work / "transitions.h5", task.threads, task.checkpoints, task.report)
+    path = task.work / OUTPUT_FILES["generate"]
+    generate(episodes, path, torch.get_num_threads(), task.checkpoints, task.report)
 
 
 def _pretrain(task: _Task) -> None:
@@ -121,8 +150,7 @@ def _pretrain(task: _Task) -> None:
         return
     from rlpt.pretrain import InverseKinematicsTraining
 
-    dataset = task.inputs[0] / "transitions.h5"
-    training = InverseKinematicsTraining(dataset, task.job.settings, task.work, task.device)
+    training = InverseKinematicsTraining(task.inputs[0], task.job.settings, task.work, task.device)
     row = training.run(task.checkpoints, task.report)
     if row["test_r2"] <= 0:
         print(
@@ -133,6 +161,8 @@ def _pretrain(task: _Task) -> None:
 
 
 def _pretrain_on_images(task: _Task) -> None:
+    import torch
+
     from rlpt.data.imagenet import SPLITS, class_names, load_split
     from rlpt.data.synthetic_images import provide_synthetic_folder
     from rlpt.pretrain_imagenet import ImageNetTraining
@@ -143,7 +173,9 @@ def _pretrain_on_images(task: _Task) -> None:
         provide_synthetic_folder(folder)
     classes = class_names(folder, settings.imagenet.classes)
     size, cache = settings.environment.size, task.data / "cache"
-    train, val = (load_split(folder, split, classes, size, cache, task.threads, lambda *_: None) for split in SPLITS)
+    threads = torch.get_num_threads()
+    poll: Report = lambda *_: task.checkpoints.poll(None)  # noqa: E731 - decoding begins anew, but a stop is heeded
+    train, val = (load_split(folder, split, classes, size, cache, threads, poll) for split in SPLITS)
     frame_stack = settings.environment.frame_stack
     training = ImageNetTraining(train, val, settings.encoder, frame_stack, settings.imagenet, task.work, task.device)
     row = training.run(task.checkpoints, task.report)
@@ -154,7 +186,7 @@ def _train(task: _Task) -> None:
     from rlpt.train import Training
 
     job = task.job
-    encoder = task.inputs[0] / "encoder.safetensors" if task.inputs else None
+    encoder = task.inputs[0] if task.inputs else None
     training = Training(job.environment, job.settings, job.seed, encoder, task.work, task.device, task.video())
     training.run(task.checkpoints, task.report)
 

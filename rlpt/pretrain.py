@@ -17,6 +17,7 @@ from rlpt.checkpoint import (
 from rlpt.data.splits import batches, held_out
 from rlpt.data.stacks import as_channels
 from rlpt.data.transitions import TransitionDataset
+from rlpt.errors import require_finite
 from rlpt.files import write_json
 from rlpt.interruption import Checkpoints
 from rlpt.metrics import MetricsWriter
@@ -102,7 +103,8 @@ class InverseKinematicsTraining:
             Paused: where `checkpoints` stops the job.
         """
         saved = checkpoints.load()
-        with MetricsWriter(self._folder, {"epochs": _COLUMNS}, saved and saved["metrics"]) as metrics:
+        written, epoch = (saved["metrics"], saved["epoch"]) if saved else (None, 0)
+        with MetricsWriter(self._folder, {"epochs": _COLUMNS}, written, epoch) as metrics:
             if saved:
                 self._restore(saved)
             while self._epoch < self._settings.ik.epochs:
@@ -139,6 +141,7 @@ class InverseKinematicsTraining:
             "train_r2": 1 - train_mse / self._floors[0],
             "test_r2": 1 - test_mse / self._floors[1],
         }
+        require_finite(self._row, f"epoch {self._epoch + 1}")
         self._epoch += 1
         self._order, self._losses = np.empty(0, np.int64), []
         metrics.row("epochs", self._epoch, self._row)

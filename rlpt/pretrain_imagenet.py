@@ -11,7 +11,7 @@ from torch import Tensor
 from rlpt.checkpoint import State, optimiser_state, set_optimiser_state
 from rlpt.data.crops import center_crop
 from rlpt.data.imagenet import LabelledImages
-from rlpt.errors import UsageError
+from rlpt.errors import UsageError, require_finite
 from rlpt.files import write_json
 from rlpt.interruption import Checkpoints
 from rlpt.metrics import MetricsWriter
@@ -94,7 +94,8 @@ class ImageNetTraining:
             Paused: where `checkpoints` stops the job.
         """
         saved = checkpoints.load()
-        with MetricsWriter(self._folder, {"epochs": _COLUMNS}, saved and saved["metrics"]) as metrics:
+        written, epoch = (saved["metrics"], saved["epoch"]) if saved else (None, 0)
+        with MetricsWriter(self._folder, {"epochs": _COLUMNS}, written, epoch) as metrics:
             if saved:
                 self._restore(saved)
             while self._epoch < self._settings.epochs:
@@ -131,6 +132,7 @@ class ImageNetTraining:
             **_means("train", self._scores),
             **_validate(self._network, self._val, self._crop, self._settings.batch_size, self._device),
         }
+        require_finite(self._row, f"epoch {self._epoch + 1}")
         self._epoch += 1
         self._order, self._scores, self._epoch_updates = np.empty(0, np.int64), [], 0
         metrics.row("epochs", self._epoch, self._row)

@@ -3,9 +3,10 @@
 import json
 import os
 import platform
+import re
 import subprocess
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from datetime import UTC, datetime
 from functools import cache
 from importlib import metadata
@@ -13,22 +14,24 @@ from pathlib import Path
 from typing import Any
 
 import rlpt
+from rlpt.checksums import file_sha256
+from rlpt.errors import UsageError
 from rlpt.files import write_json
 
+_ROOT = Path(rlpt.__file__).parent.parent
 PACKAGES = ("torch", "mujoco", "dm-control", "numpy", "h5py", "safetensors", "gymnasium")
 
 
 @cache
 def code_version() -> dict[str, Any]:
     """Returns rlpt's version and, in a git checkout, its commit and whether files differ from it."""
-    root = Path(rlpt.__file__).parent.parent
     found: dict[str, Any] = {"rlpt": rlpt.__version__}
-    if not (root / ".git").exists():
+    if not (_ROOT / ".git").exists():
         return found | {"commit": os.environ.get("RLPT_COMMIT")}
-    commit = _git(root, "rev-parse", "HEAD")
+    commit = _git(_ROOT, "rev-parse", "HEAD")
     return found | {
         "commit": commit,
-        "dirty": bool(_git(root, "status", "--porcelain", "--untracked-files=no")),
+        "dirty": bool(_git(_ROOT, "status", "--porcelain", "--untracked-files=no")),
     }
 
 
@@ -45,16 +48,33 @@ def package_versions() -> dict[str, str]:
     return {name: metadata.version(name) for name in PACKAGES}
 
 
+def lock_files() -> dict[str, str]:
+    """Returns the SHA-256 of the lock files that packages are installed from, where they are at hand."""
+    found = sorted((_ROOT / "install").glob("*.lock"))
+    return {path.name: file_sha256(path) for path in found}
+
+
+def container() -> dict[str, str] | None:
+    """Returns what is known of the container that this process is in; None outside of one.
+
+    An image cannot know its own digest: whoever starts it says so in RLPT_CONTAINER_DIGEST.
+    """
+    known = {"digest": os.environ.get("RLPT_CONTAINER_DIGEST"), "file": os.environ.get("APPTAINER_CONTAINER")}
+    return {key: value for key, value in known.items() if value} or None
+
+
 def machine() -> dict[str, Any]:
-    """Returns operating system, processor, cores, and the GPU if there is one."""
+    """Returns name, operating system, processor, cores, and GPU and driver if there are any."""
     import torch
 
     return {
+        "host": platform.node(),
         "python": platform.python_version(),
         "system": platform.platform(),
         "processor": _processor(),
         "cores": available_cores(),
         "gpu": torch.cuda.get_device_name() if torch.cuda.is_available() else None,
+        "driver": _driver(),
     }
 
 
@@ -71,28 +91,76 @@ def _processor() -> str:
     return next((line.partition(":")[2].strip() for line in lines if line.startswith("model name")), "unknown")
 
 
+def _driver() -> str | None:
+    """Returns the NVIDIA kernel module's version, such as "580.95.05"."""
+    try:
+        text = Path("/proc/driver/nvidia/version").read_text(encoding="ascii", errors="replace")
+    except OSError:
+        return None
+    found = re.search(r"\b\d+\.\d+(\.\d+)?\b", text)
+    return found[0] if found else text.splitlines()[0]
+
+
 @contextmanager
-def describe_run(sessions_file: Path) -> Iterator[dict[str, Any]]:
-    """Yields a dictionary that is complete when the block has ended.
+def describe_session(sessions_file: Path, renders: bool) -> Iterator[dict[str, Any]]:
+    """Yields a run's own part of its record, which is complete when the block has ended.
 
     A run that is interrupted goes on in a further session; `sessions_file` remembers the earlier ones.
-    """
-    import torch
 
-    earlier: list[dict[str, Any]] = json.loads(sessions_file.read_text()) if sessions_file.exists() else []
+    Args:
+        sessions_file: JSON; made where it is missing.
+        renders: whether to say what renders.
+    """
+    earlier = _earlier_sessions(sessions_file)
+    record: dict[str, Any] = {"code": code_version(), "packages": package_versions(), "locks": lock_files()}
+    record["container"] = container()
+    session = _begun_session(renders)
     started = datetime.now(UTC)
-    record: dict[str, Any] = {"code": code_version(), "packages": package_versions()}
-    session: dict[str, Any] = {
-        "machine": machine(),
-        "threads": torch.get_num_threads(),
-        "started": started.isoformat(timespec="seconds"),
-    }
+    session["started"] = started.isoformat(timespec="seconds")
     write_json(sessions_file, [*earlier, session])
+    end = "done"
     try:
         yield record
+    except BaseException as error:
+        end = f"{type(error).__name__}: {error}".splitlines()[0].rstrip(": ")
+        raise
     finally:
         finished = datetime.now(UTC)
         session["ended"] = finished.isoformat(timespec="seconds")
         session["seconds"] = round((finished - started).total_seconds(), 1)
-        write_json(sessions_file, [*earlier, session])
+        session["end"] = end
         record["sessions"] = [*earlier, session]
+        with suppress(OSError):  # the disk may be full
+            write_json(sessions_file, record["sessions"])
+
+
+def _earlier_sessions(file: Path) -> list[dict[str, Any]]:
+    try:
+        sessions = json.loads(file.read_text(encoding="utf-8"))
+    except FileNotFoundError:
+        return []
+    for session in sessions:
+        session.setdefault("end", "killed")
+    return list(sessions)
+
+
+def _begun_session(renders: bool) -> dict[str, Any]:
+    import torch
+
+    return {
+        "commit": code_version().get("commit"),
+        "machine": machine(),
+        "renderer": _renderer() if renders else None,
+        "threads": torch.get_num_threads(),
+        "load": round(os.getloadavg()[0], 2),
+    }
+
+
+def _renderer() -> str | None:
+    """Returns OpenGL's name of the rendering device; None if there is none, which the job itself will complain of."""
+    from rlpt.envs.rendering import renderer_name
+
+    try:
+        return renderer_name()
+    except UsageError:
+        return None

@@ -3,19 +3,19 @@
 A job works in `<runs>/<stage>/<id>.partial` and the folder becomes `<runs>/<stage>/<id>` when it is done.
 """
 
-import fcntl
-import time
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
-from typing import IO, Any, Literal
+from typing import Any, Literal
 
 import yaml
 
-from rlpt.errors import Busy, UsageError
+from rlpt.checksums import PROVENANCE_FILE, checksums
+from rlpt.errors import Busy
 from rlpt.files import write_json, write_text
 from rlpt.interruption import Paused
-from rlpt.provenance import describe_run
+from rlpt.locks import claimed, is_claimed
+from rlpt.provenance import describe_session
 
 State = Literal["done", "running", "paused", "failed", "missing"]
 CHECKPOINT_FILE = "checkpoint.safetensors"
@@ -33,6 +33,7 @@ class RunFolder:
     def __init__(self, runs: Path, stage: str, identity: str) -> None:
         """Names the folders; makes nothing."""
         self.path = runs / stage / identity
+        self._renders = stage != "pretrain"
         self.partial = self.path.with_name(f"{identity}.partial")
         self._lock = self.path.with_name(f".{identity}.lock")
 
@@ -40,7 +41,7 @@ class RunFolder:
         """Says how far the run is; "paused" is also one whose process was killed."""
         if self.path.is_dir():
             return "done"
-        if self._is_locked():
+        if is_claimed(self._lock):
             return "running"
         if (self.partial / _ERROR_FILE).is_file():
             return "failed"
@@ -51,67 +52,41 @@ class RunFolder:
         file = self.partial / _ERROR_FILE
         return file.read_text(encoding="utf-8").strip() if file.is_file() else ""
 
-    def _is_locked(self) -> bool:
-        if not self._lock.exists():
-            return False
-        with self._lock.open() as file:
-            try:
-                fcntl.flock(file, fcntl.LOCK_SH | fcntl.LOCK_NB)
-            except BlockingIOError:
-                return True
-        return False
-
     @contextmanager
-    def claim(self, settings: dict[str, Any]) -> Iterator[Path]:
+    def claim(self, settings: dict[str, Any], record: dict[str, Any]) -> Iterator[Path]:
         """Yields the folder to write to; when the block ends well it becomes the finished run.
 
         What an interrupted process left there is still there, for the job to go on from.
 
         Args:
             settings: what identifies the job; written as settings.yaml.
+            record: what else is to be in provenance.json; the block may add to it.
 
         Raises:
             Busy: if another process works on the run, or has just finished it. Its lock dies with it.
             UsageError: if the runs folder cannot be written.
         """
-        try:
-            self._lock.parent.mkdir(parents=True, exist_ok=True)
-            lock = self._lock.open("w")
-        except OSError as error:
-            raise UsageError(
-                f"{self._lock.parent}: cannot write there ({error.strerror}): choose another --runs"
-            ) from None
-        with lock:
-            if not _locked(lock) or self.path.is_dir():
-                raise Busy(f"{self.path}: another process is working on this run")
+        with claimed(self._lock):
+            if self.path.is_dir():
+                raise Busy(f"{self.path}: another process has just finished this run")
             self.partial.mkdir(exist_ok=True)
             (self.partial / _ERROR_FILE).unlink(missing_ok=True)
             write_text(self.partial / "settings.yaml", yaml.safe_dump(settings, sort_keys=False))
-            try:
-                with describe_run(self.partial / _SESSIONS_FILE) as provenance:
+            with describe_session(self.partial / _SESSIONS_FILE, self._renders) as session:
+                try:
                     yield self.partial
-            except (Paused, KeyboardInterrupt, SystemExit):
-                raise
-            except BaseException as error:
-                line = str(error).splitlines()[0] if str(error) else type(error).__name__
-                write_text(self.partial / _ERROR_FILE, f"{line}\n")
-                raise
-            write_json(self.partial / "provenance.json", provenance)
-            for leftover in self.partial.glob(".*"):  # of a write that was killed
+                except (Paused, KeyboardInterrupt, SystemExit):
+                    raise
+                except BaseException as error:
+                    line = str(error).splitlines()[0] if str(error) else type(error).__name__
+                    with suppress(OSError):  # the disk may be full
+                        write_text(self.partial / _ERROR_FILE, f"{line}\n")
+                    raise
+            for leftover in self.partial.rglob(".*"):  # of a write that was killed
                 leftover.unlink()
+            outputs = checksums(self.partial, TEMPORARY_FILES)
+            write_json(self.partial / PROVENANCE_FILE, {**record, **session, "outputs": outputs})
             # A kill before this line leaves the whole checkpoint; one after it a run that is done.
             self.partial.replace(self.path)
             for name in TEMPORARY_FILES:
                 (self.path / name).unlink(missing_ok=True)
-
-
-def _locked(lock: IO[str]) -> bool:
-    """Takes the lock, unless another process has it for longer than a look at the state takes."""
-    for _ in range(10):
-        try:
-            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except BlockingIOError:
-            time.sleep(0.05)
-        else:
-            return True
-    return False

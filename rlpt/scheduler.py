@@ -1,6 +1,7 @@
 """Running a whole manifest on this machine: what is missing, inputs first, several jobs at a time."""
 
 import os
+import signal
 import subprocess
 import sys
 import time
@@ -102,7 +103,7 @@ class LocalScheduler:
                 bar = display.add_task(job.id, total=steps(job), note="")
                 self._running.append(_Running(job, *self._start(job), bar))
 
-    def _request_stop(self) -> None:
+    def _request_stop(self, reason: str) -> None:
         """Starts nothing more and lets every running job save its checkpoint."""
         self._deadline = 0.0
         for running in self._running:
@@ -159,8 +160,15 @@ class LocalScheduler:
             elif running.process.returncode == 0:
                 self._lose(running.job, "paused", "run again to go on")
             else:
-                reason = running.job.folder(self._execution.runs).error()
-                self._lose(running.job, "failed", f"{reason or running.process.returncode} (see {running.log})")
+                self._lose(running.job, "failed", f"{self._reason(running)} (see {running.log})")
+
+    def _reason(self, running: _Running) -> str:
+        status = running.process.returncode
+        if status == -signal.SIGKILL:
+            return "killed, perhaps for lack of memory: lower --jobs, or a setting of the batch size"
+        if status < 0:
+            return f"ended by {signal.Signals(-status).name}"
+        return running.job.folder(self._execution.runs).error() or _last_line(running.log) or f"exit status {status}"
 
     def _lose(self, job: Job, outcome: str, reason: str) -> None:
         self._lost.add(job.id)
@@ -181,6 +189,11 @@ def _pass_on_warnings(log: Path) -> None:
             print(line, file=sys.stderr)
 
 
+def _last_line(log: Path) -> str:
+    lines = log.read_text(encoding="utf-8", errors="replace").split("\n")
+    return next((line for line in reversed(lines) if line.strip()), "")
+
+
 def stage_command(job: Job, manifest: Manifest, execution: Execution) -> list[str]:
     """Returns the arguments of `rlpt` that run one job of a manifest; threads and time limit are the scheduler's."""
     schedule = execution.schedule
@@ -188,4 +201,5 @@ def stage_command(job: Job, manifest: Manifest, execution: Execution) -> list[st
     options += [f"--runs={execution.runs}", f"--data={execution.data}", f"--device={execution.device}"]
     options += [f"--checkpoint-minutes={schedule.minutes}"]
     options += [f"--checkpoint-steps={schedule.steps}"] if schedule.steps else []
+    options += ["--deterministic"] if execution.deterministic else []
     return [job.stage, str(manifest.path), *options, f"--job={job.id}"]

@@ -52,7 +52,7 @@ def _print_sums(console: Console, jobs: list[Job]) -> None:
             cost = f", {hours:,.0f} GPU hours at the authors' speed" if hours >= 1 else ""
             console.print(f"{len(own):>4} {stage:<9} {total:>12,} {unit}{cost}", highlight=False)
     console.print(f"     disk      {_megabytes(sum(map(disk_bytes, jobs))):>12}", highlight=False)
-    replay = max((replay_bytes(job) for job in jobs if job.stage == "train"), default=0)
+    replay = max(map(replay_bytes, jobs), default=0)
     if replay:
         console.print(f"     and, while it runs, for each training job's replay {_megabytes(replay)}", highlight=False)
 

@@ -11,6 +11,7 @@ from rlpt.checkpoint import State
 from rlpt.data.movies import enlarged, write_movie
 from rlpt.data.replay import ReplayBuffer
 from rlpt.envs.pixels import PixelEnvironment, action_size
+from rlpt.errors import require_finite
 from rlpt.interruption import Checkpoints
 from rlpt.metrics import MetricsWriter
 from rlpt.progress import Report
@@ -84,7 +85,8 @@ class Training:
             "updates": METRICS,
         }
         saved = checkpoints.load()
-        with MetricsWriter(self._folder, tables, saved and saved["metrics"]) as metrics:
+        written, step = (saved["metrics"], saved["step"]) if saved else (None, 0)
+        with MetricsWriter(self._folder, tables, written, step) as metrics:
             if saved:
                 self._restore(saved)
             else:
@@ -99,6 +101,7 @@ class Training:
                 while self._updates < self._updates_due():
                     batch = self._replay.sample(train.batch_size, self._settings.encoder.crop, self._device)
                     losses = self._agent.update(batch, self._step)
+                    require_finite(losses, f"agent step {self._step}")
                     self._updates += 1
                     report(self._step, self._note())
                     if self._updates == self._updates_due() and self._step % train.log_every == 0:

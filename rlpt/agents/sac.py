@@ -13,6 +13,7 @@ from torch.nn import functional as F
 
 from rlpt.checkpoint import State, optimiser_state, set_optimiser_state
 from rlpt.data.crops import center_crop
+from rlpt.errors import require_finite
 from rlpt.files import write_safetensors
 from rlpt.models.actor_critic import Actor, Critic
 from rlpt.models.encoder import load_encoder
@@ -104,13 +105,12 @@ class SAC:
     def act(self, observation: np.ndarray) -> np.ndarray:
         """Returns the mean action, float32 [actions], for one uint8 observation of any size ≥ the crop."""
         mean, _ = self._distribution(observation)
-        return torch.tanh(mean).squeeze(0).cpu().numpy()
+        return _action(torch.tanh(mean))
 
     def explore(self, observation: np.ndarray) -> np.ndarray:
         """Returns a sampled action, float32 [actions], for one uint8 observation."""
         mean, log_std = self._distribution(observation)
-        action = torch.tanh(mean + log_std.exp() * self.noise(tuple(mean.shape)))
-        return action.squeeze(0).cpu().numpy()
+        return _action(torch.tanh(mean + log_std.exp() * self.noise(tuple(mean.shape))))
 
     @torch.no_grad()
     def _distribution(self, observation: np.ndarray) -> tuple[Tensor, Tensor]:
@@ -223,6 +223,13 @@ class SAC:
         with torch.no_grad():
             self.log_alpha.copy_(state["log_alpha"])
         self._noise_random.set_state(state["noise"])
+
+
+def _action(batch: Tensor) -> np.ndarray:
+    """Returns the only row of float32 [1, actions]."""
+    action = batch.squeeze(0).cpu().numpy()
+    require_finite({"action": float(action.sum())}, "policy")
+    return action
 
 
 def _scaled(images: Tensor) -> Tensor:

@@ -62,6 +62,9 @@ _schedule_options = _options(
         help="Save also every so many agent steps or updates.",
     ),
 )
+_deterministic_option = click.option(
+    "--deterministic", is_flag=True, help="The same bits every time on a GPU too, more slowly."
+)
 _threads_option = click.option(
     "--threads", type=click.IntRange(min=0), default=0, help="CPU threads of a job.  [default: all]"
 )
@@ -105,12 +108,17 @@ def takes_execution(command: Command) -> Command:
         time_limit: float | None,
         checkpoint_minutes: float,
         checkpoint_steps: int | None,
+        deterministic: bool,
         **others: Any,
     ) -> Any:
         from rlpt.interruption import Schedule
         from rlpt.pipeline import Execution
 
         schedule = Schedule(checkpoint_minutes, checkpoint_steps, time_limit)
-        return command(*arguments, execution=Execution(runs, data, device, threads, quiet, schedule), **others)
+        execution = Execution(runs, data, device, threads, quiet, schedule, deterministic)
+        return command(*arguments, execution=execution, **others)
 
-    return _options(runs_option, data_option, device_option, _threads_option, quiet_option, _schedule_options)(load)
+    places = _options(runs_option, data_option)
+    return _options(places, device_option, _deterministic_option, _threads_option, quiet_option, _schedule_options)(
+        load
+    )

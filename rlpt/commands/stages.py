@@ -19,6 +19,7 @@ def _stage_command(stage: str, summary: str) -> click.Command:
     @click.option("--job", "job_id", help="Only the job with this id, as `rlpt plan` lists it.")
     @takes_execution
     def command(manifest: "Manifest", selection: "Selection", job_id: str | None, execution: "Execution") -> None:
+        from rlpt.disk import require_room
         from rlpt.interruption import Paused
         from rlpt.jobs import plan
         from rlpt.pipeline import run_job
@@ -26,13 +27,14 @@ def _stage_command(stage: str, summary: str) -> click.Command:
         wanted = [job for job in plan(manifest, selection) if job.stage == stage and job_id in (None, job.id)]
         if not wanted:
             raise UsageError(f"{manifest.path}: nothing to {stage}" + (f" with the id {job_id}" if job_id else ""))
+        require_room([job for job in wanted if job.folder(execution.runs).state() != "done"], 1, execution.runs)
         for job in wanted:
             folder = job.folder(execution.runs)
             if folder.state() == "done":
                 click.echo(f"done already: {folder.path}")
                 continue
             try:
-                run_job(job, execution)
+                run_job(job, execution, manifest.describe())
             except Paused:
                 click.echo(f"paused: {job.id}; the same command goes on")
                 return
@@ -79,6 +81,7 @@ def run(manifest: "Manifest", selection: "Selection", parallel: int, execution: 
       rlpt run experiments/demo.toml --jobs 2
       rlpt run experiments/fig08_ik.toml --profile smoke --jobs 2
     """
+    from rlpt.disk import require_room
     from rlpt.jobs import plan
     from rlpt.pipeline import choose_device
     from rlpt.plots import draw_learning_curves
@@ -87,6 +90,8 @@ def run(manifest: "Manifest", selection: "Selection", parallel: int, execution: 
     if execution.device == "cuda":
         choose_device(execution.device)
     jobs = plan(manifest, selection)
+    missing = [job for job in jobs if job.folder(execution.runs).state() != "done"]
+    require_room(missing, parallel, execution.runs)
     outcome = LocalScheduler(jobs, execution, parallel, lambda job: stage_command(job, manifest, execution)).run()
     if outcome["done"] == len(jobs):
         click.echo(f"nothing to do: all {len(jobs)} jobs are done")

@@ -1,9 +1,9 @@
 """Which video clips there are: the published ones by number, and anyone's by path."""
 
-import hashlib
 from dataclasses import dataclass
 from pathlib import Path
 
+from rlpt.checksums import file_sha256
 from rlpt.data.synthetic_clip import provide_synthetic_clip
 from rlpt.errors import UsageError
 
@@ -64,16 +64,3 @@ def find_clip(video: int | str, base: Path) -> Clip:
         return SYNTHETIC_CLIP
     path = base / video
     return Clip(path.stem, path.name, file_sha256(path), path)
-
-
-def file_sha256(path: Path) -> str:
-    """Returns the SHA-256 of a file's bytes, in hexadecimal.
-
-    Raises:
-        UsageError: if the file cannot be read.
-    """
-    try:
-        with path.open("rb") as file:
-            return hashlib.file_digest(file, "sha256").hexdigest()
-    except OSError as error:
-        raise UsageError(f"{path}: cannot be read ({error.strerror}); check the path") from None

@@ -30,8 +30,8 @@ import h5py
 import numpy as np
 from PIL import Image
 
+from rlpt.data.hdf5 import whole_hdf5
 from rlpt.errors import UsageError
-from rlpt.files import whole_file
 from rlpt.progress import Report, progress_bar
 from rlpt.provenance import available_cores
 
@@ -44,6 +44,7 @@ SUFFIXES = frozenset({".jpeg", ".jpg", ".png"})
 _FORMAT = "rlpt labelled images 1"
 _FILES_A_TASK = 32
 _NAMED_PROBLEMS = 3
+_IMAGES_HASHED_AT_ONCE = 1024
 _MEND_IMAGES = "restore from the archive, or take out of the folder"
 
 _Result = TypeVar("_Result")
@@ -296,12 +297,11 @@ def _build_cache(
     report: Report,
 ) -> None:
     labels = np.array([file.label for file in files], np.int64)
-    digest = hashlib.sha256(json.dumps(list(classes)).encode() + labels.astype("<i8").tobytes())
+    digest = _begun_digest(classes, labels)
     done = 0
     work = partial(_decode_block, size)
     with (
-        whole_file(path) as aside,
-        h5py.File(aside, "w") as cache,
+        whole_hdf5(path) as cache,
         _in_blocks(work, [file.path for file in files], workers) as blocks,
     ):
         images = cache.create_dataset("images", (len(files), size, size, 3), np.uint8)
@@ -317,7 +317,7 @@ def _build_cache(
 
 
 def _read_cache(path: Path, source: str) -> LabelledImages | None:
-    """Returns None if there is no whole cache of this source at `path`."""
+    """Returns None if there is no whole and undamaged cache of this source at `path`."""
     try:
         with h5py.File(path, "r") as cache:
             if cache.attrs.get("source") != source:
@@ -325,9 +325,17 @@ def _read_cache(path: Path, source: str) -> LabelledImages | None:
             classes, digest = tuple(json.loads(cache.attrs["classes"])), str(cache.attrs["digest"])
             labels = cache["labels"][:]
             shape, offset = cache["images"].shape, cache["images"].id.get_offset()
-        return LabelledImages(np.memmap(path, np.uint8, "r", offset, shape), labels, classes, digest)
-    except (OSError, KeyError):
+        images = np.memmap(path, np.uint8, "r", offset, shape)
+    except (OSError, KeyError, ValueError):
         return None
+    found = _begun_digest(classes, labels)
+    for first in range(0, len(images), _IMAGES_HASHED_AT_ONCE):
+        found.update(images[first : first + _IMAGES_HASHED_AT_ONCE].data)
+    return LabelledImages(images, labels, classes, digest) if found.hexdigest() == digest else None
+
+
+def _begun_digest(classes: Sequence[str], labels: np.ndarray) -> "hashlib._Hash":
+    return hashlib.sha256(json.dumps(list(classes)).encode() + labels.astype("<i8").tobytes())
 
 
 def check_and_cache(

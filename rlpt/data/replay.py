@@ -1,5 +1,10 @@
 """The replay buffer: every frame once, stacks and crops made while sampling."""
 
+import errno
+import math
+import os
+import zlib
+from io import FileIO
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -8,6 +13,7 @@ import torch
 
 from rlpt.data.crops import random_offsets
 from rlpt.data.stacks import stack_indices
+from rlpt.errors import UsageError
 from rlpt.streams import generator_state, set_generator_state, stream
 
 if TYPE_CHECKING:
@@ -50,10 +56,9 @@ class ReplayBuffer:
         # Colour by colour, so that a crop is copied straight into the channels of a stack. The most frames there can be
         # are those of episodes of a single step.
         shape = (2 * steps + 1, 3, size, size)
-        if file is None:
-            self._frames = np.zeros(shape, np.uint8)
-        else:
-            self._frames = np.memmap(file, np.uint8, "r+" if file.exists() else "w+", shape=shape)
+        self._file = None if file is None else _frame_file(file, math.prod(shape))
+        self._frames = np.zeros(shape, np.uint8) if file is None else np.memmap(file, np.uint8, "r", shape=shape)
+        self._checksum = 0  # of all frames, in order
         self._frame = np.zeros(steps, np.int64)  # number of the frame of o_t
         self._age = np.zeros(steps, np.uint8)  # frames before it in its episode, at most frame_stack - 1
         self._actions = np.zeros((steps, actions), np.float32)
@@ -89,7 +94,14 @@ class ReplayBuffer:
         self._add_frame(next_frame)
 
     def _add_frame(self, frame: np.ndarray) -> None:
-        self._frames[self._frame_count] = frame.transpose(2, 0, 1)
+        planes = np.ascontiguousarray(frame.transpose(2, 0, 1))
+        if self._file is None:
+            self._frames[self._frame_count] = planes
+        else:  # written, not mapped: on a full disk a write fails, a write to mapped memory crashes the process
+            written = os.pwrite(self._file.fileno(), planes.data, self._frame_count * planes.nbytes)
+            if written < planes.nbytes:
+                raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC), self._file.name)
+        self._checksum = zlib.crc32(planes.data, self._checksum)
         self._frame_count += 1
 
     def sample(self, batch_size: int, crop: int, device: torch.device | str = "cpu") -> "Batch":
@@ -123,8 +135,8 @@ class ReplayBuffer:
 
     def state(self) -> dict[str, Any]:
         """Returns what `restore` needs beside the frames' file, whose content is safely on disk afterwards."""
-        if isinstance(self._frames, np.memmap):
-            self._frames.flush()
+        if self._file is not None:
+            os.fsync(self._file.fileno())
         filled = slice(self._end)
         return {
             "frame": self._frame[filled],
@@ -133,16 +145,37 @@ class ReplayBuffer:
             "rewards": self._rewards[filled],
             "discounts": self._discounts[filled],
             "frame_count": self._frame_count,
+            "checksum": self._checksum,
             "episode_steps": self._episode_steps,
             "index_random": generator_state(self._index_random),
             "crop_random": generator_state(self._crop_random),
         }
 
     def restore(self, state: dict[str, Any]) -> None:
-        """Goes back to where `state` was taken; later frames in the file will be written over."""
+        """Goes back to where `state` was taken; later frames in the file will be written over.
+
+        Raises:
+            UsageError: if the file does not hold the frames that it held then.
+        """
         self._end = len(state["frame"])
         for name in ("frame", "age", "actions", "rewards", "discounts"):
             getattr(self, f"_{name}")[: self._end] = np.asarray(state[name])
         self._frame_count, self._episode_steps = state["frame_count"], state["episode_steps"]
+        self._checksum = 0
+        for frame in self._frames[: self._frame_count]:
+            self._checksum = zlib.crc32(frame, self._checksum)
+        if self._checksum != state["checksum"]:
+            raise UsageError(
+                f"{getattr(self._frames, 'filename', 'memory')}: damaged, not the frames of the checkpoint: delete its "
+                "folder, and the job starts anew"
+            )
         set_generator_state(self._index_random, state["index_random"])
         set_generator_state(self._crop_random, state["crop_random"])
+
+
+def _frame_file(path: Path, size: int) -> FileIO:
+    """Opens the frames' file for writing, as long as it can get; what is not written yet takes no space."""
+    path.touch()
+    file = FileIO(path, "r+")
+    file.truncate(size)
+    return file

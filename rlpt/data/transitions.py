@@ -18,9 +18,9 @@ import h5py
 import numpy as np
 
 from rlpt.data.crops import center_crop
+from rlpt.data.hdf5 import whole_hdf5
 from rlpt.data.stacks import as_channels, stack_indices
 from rlpt.errors import UsageError
-from rlpt.files import whole_file
 
 _FORMAT = "rlpt transitions 1"
 _GZIP_LEVEL = 6
@@ -70,7 +70,7 @@ def join_transitions(path: Path, parts: Sequence[Path]) -> None:
     All parts but the last must hold episodes of one length.
     """
     files = [h5py.File(part, "r") for part in parts]
-    with whole_file(path) as aside, h5py.File(aside, "w") as joined:
+    with whole_hdf5(path) as joined:
         frames, transitions = (sum(len(file[name]) for file in files) for name in ("frames", "actions"))
         layout = TransitionLayout(joined, frames, transitions, files[0]["frames"].chunks, files[0]["actions"].shape[1])
         first_frame = first = 0
@@ -95,7 +95,7 @@ def write_transitions(
     path: Path, transitions: int, episode_steps: int, size: int, actions: int
 ) -> Iterator[TransitionWriter]:
     """Opens a writer; the file appears at `path` when the block ends well."""
-    with whole_file(path) as aside, h5py.File(aside, "w") as file:
+    with whole_hdf5(path) as file:
         yield TransitionWriter(file, transitions, episode_steps, size, actions)
 
 

@@ -6,7 +6,8 @@ from pathlib import Path
 
 import numpy as np
 
-from rlpt.data.clips import PUBLISHED_CLIPS, file_sha256
+from rlpt.checksums import file_sha256
+from rlpt.data.clips import PUBLISHED_CLIPS
 from rlpt.errors import UsageError
 from rlpt.files import whole_file
 
@@ -20,39 +21,13 @@ _DOWNLOAD_TIMEOUT_SECONDS = 30.0
 _GET_AGAIN = "get it again or encode it anew"
 
 
-def load_video(path: Path, size: int, cache: Path | None = None) -> np.ndarray:
+def load_video(path: Path, size: int) -> np.ndarray:
     """Returns all frames of a video, scaled: uint8 [frames, size, size, 3].
 
-    `cache` is a folder for the scaled frames, by the file's SHA-256 and the size: only the first call decodes, later
-    ones map the file, read-only.
+    Scaling is the published code's: bilinear, in 0...1, then · 255 and cut off to whole numbers.
 
     Raises:
         UsageError: if there is no such file or it is not a video that can be read to its end.
-    """
-    if cache is None:
-        return decode_video(path, size)
-    cached = cache / f"{file_sha256(path)}-{size}x{size}.npy"
-    frames = _map_frames(cached, size)
-    if frames is None:
-        frames = decode_video(path, size)
-        with whole_file(cached) as aside:
-            np.save(aside, frames, allow_pickle=False)
-    return frames
-
-
-def _map_frames(cached: Path, size: int) -> np.ndarray | None:
-    """Maps the scaled frames in a cache's file; None where it is absent or does not hold them."""
-    try:
-        frames: np.ndarray = np.load(cached, mmap_mode="r", allow_pickle=False)
-    except (OSError, ValueError, EOFError):
-        return None
-    return frames if frames.dtype == np.uint8 and frames.shape[1:] == (size, size, 3) else None
-
-
-def decode_video(path: Path, size: int) -> np.ndarray:
-    """Returns what `load_video` does, without a cache.
-
-    Scaling is the published code's: bilinear, in 0...1, then · 255 and cut off to whole numbers.
     """
     images = _decoded_images(path)
     blocks = []

@@ -102,10 +102,6 @@ class PixelEnvironment(dm_env.Environment):  # type: ignore[misc]
         seconds = Fraction(self._task.control_timestep()).limit_denominator(10_000)
         return 1 / (seconds * self._settings.action_repeat)
 
-    def renderer_name(self) -> str:
-        """Returns OpenGL's name of the rendering device."""
-        return self._renderer.renderer_name()
-
     def reset(self) -> dm_env.TimeStep:
         """Starts an episode."""
         self._random_at_reset = legacy_random_state(self._random)

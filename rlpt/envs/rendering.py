@@ -58,9 +58,22 @@ class Renderer:
         """Returns the present scene as a new uint8 array [size, size, 3]."""
         return np.ascontiguousarray(self._camera.render(render_flag_overrides=self._flags))
 
-    def renderer_name(self) -> str:
-        """Returns what OpenGL calls the device that renders, for example "llvmpipe (LLVM 15.0.6, 256 bits)"."""
+
+def renderer_name() -> str:
+    """Returns what OpenGL calls the device that renders, for example "llvmpipe (LLVM 15.0.6, 256 bits)".
+
+    Raises:
+        UsageError: if OpenGL does not start.
+    """
+    try:
+        from dm_control import _render
         from OpenGL import GL
 
-        with self._physics.contexts.gl.make_current() as context:
-            return str(context.call(GL.glGetString, GL.GL_RENDERER).decode())
+        renderer = _render.Renderer(max_width=8, max_height=8)
+        try:
+            with renderer.make_current() as context:
+                return str(context.call(GL.glGetString, GL.GL_RENDERER).decode())
+        finally:
+            renderer.free()
+    except (RuntimeError, ImportError, AttributeError) as error:
+        raise UsageError(f"OpenGL does not start ({error}): {NO_OPENGL_REMEDY}") from error

@@ -1,4 +1,4 @@
-"""Decoding, scaling and caching of videos; the published clips."""
+"""Decoding and scaling of videos; the published clips."""
 
 import hashlib
 from fractions import Fraction
@@ -12,7 +12,7 @@ from torch.nn import functional
 
 from rlpt.data import videos
 from rlpt.data.clips import PUBLISHED_CLIPS, Clip
-from rlpt.data.videos import decode_video, fetch_videos, load_video
+from rlpt.data.videos import fetch_videos, load_video
 from rlpt.errors import UsageError
 from tests.conftest import REFERENCE
 
@@ -52,7 +52,7 @@ def published_frames(path: Path, size: int) -> list[np.ndarray]:
 
 @pytest.mark.parametrize("size", [1, 20, 50])
 def test_frames_are_scaled_as_published(clip: Path, size: int) -> None:
-    frames = decode_video(clip, size)
+    frames = load_video(clip, size)
     assert frames.shape == (40, size, size, 3)
     assert frames.dtype == np.uint8
     np.testing.assert_array_equal(frames, published_frames(clip, size))
@@ -61,52 +61,20 @@ def test_frames_are_scaled_as_published(clip: Path, size: int) -> None:
 def test_pixels_keep_colour_and_place(tmp_path: Path) -> None:
     image = np.zeros((4, 8, 3), np.uint8)
     image[:2, :4], image[2:, 4:] = (255, 0, 0), (0, 0, 255)
-    frames = decode_video(write_video(tmp_path / "plain.mkv", np.stack([image] * 2), "ffv1", "bgr0"), 4)
+    frames = load_video(write_video(tmp_path / "plain.mkv", np.stack([image] * 2), "ffv1", "bgr0"), 4)
     assert frames[1, 0, 0].tolist() == [255, 0, 0]
     assert frames[1, -1, -1].tolist() == [0, 0, 255]
     assert not frames[1, 0, -1].any()
 
 
-def test_scaled_frames_are_cached_by_contents_and_size(
-    clip: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    cache = tmp_path / "cache"
-    expected = load_video(clip, 20)
-    assert not cache.exists()
-    first = load_video(clip, 20, cache)
-    load_video(clip, 24, cache)
-    digest = hashlib.sha256(clip.read_bytes()).hexdigest()
-    assert sorted(path.name for path in cache.iterdir()) == [f"{digest}-20x20.npy", f"{digest}-24x24.npy"]
-
-    renamed = tmp_path / "renamed.mp4"
-    renamed.write_bytes(clip.read_bytes())
-    monkeypatch.setattr(videos, "decode_video", lambda *_: pytest.fail("decoded again"))
-    again = load_video(renamed, 20, cache)
-    for frames in (first, again):
-        np.testing.assert_array_equal(frames, expected)
-    assert not again.flags.writeable
-
-
-def test_a_damaged_cache_is_made_anew(tmp_path: Path) -> None:
-    clip = write_video(tmp_path / "short.mp4", FRAMES[:3])
-    expected = load_video(clip, 20, tmp_path / "cache").copy()
-    (cached,) = (tmp_path / "cache").iterdir()
-    whole = cached.read_bytes()
-    for contents in (b"", whole[:20], whole[:-1], b"something else"):
-        cached.write_bytes(contents)
-        np.testing.assert_array_equal(load_video(clip, 20, tmp_path / "cache"), expected)
-        assert cached.read_bytes() == whole
-
-
 def test_a_missing_file_is_named(tmp_path: Path) -> None:
-    for cache in (None, tmp_path / "cache"):
-        with pytest.raises(UsageError, match=r"gone\.mp4: .*\(No such file or directory\); check the path"):
-            load_video(tmp_path / "gone.mp4", 20, cache)
-        with pytest.raises(UsageError, match=r"\(Is a directory\); check the path"):
-            load_video(tmp_path, 20, cache)
+    with pytest.raises(UsageError, match=r"gone\.mp4: .*\(No such file or directory\); check the path"):
+        load_video(tmp_path / "gone.mp4", 20)
+    with pytest.raises(UsageError, match=r"\(Is a directory\); check the path"):
+        load_video(tmp_path, 20)
 
 
-def test_an_unreadable_file_is_refused_and_not_cached(clip: Path, tmp_path: Path) -> None:
+def test_an_unreadable_file_is_refused(clip: Path, tmp_path: Path) -> None:
     contents = clip.read_bytes()
     zeros = bytes(len(contents) // 3)
     damaged = contents[: len(zeros)] + zeros + contents[2 * len(zeros) :]
@@ -114,8 +82,7 @@ def test_an_unreadable_file_is_refused_and_not_cached(clip: Path, tmp_path: Path
         path = tmp_path / "broken.mp4"
         path.write_bytes(broken)
         with pytest.raises(UsageError, match=r"broken\.mp4: not readable as a video .*; get it again"):
-            load_video(path, 20, tmp_path / "cache")
-    assert not (tmp_path / "cache").exists()
+            load_video(path, 20)
 
 
 def test_a_video_that_ends_early_is_refused(tmp_path: Path) -> None:
@@ -218,5 +185,5 @@ def test_the_published_clips_are_what_the_checksums_say(tmp_path: Path) -> None:
         pytest.skip(f"the published clips are not here: {folder}")
     paths = fetch_videos(folder)
     assert list(paths) == [0, 1, 99]
-    frames = load_video(paths[99], 20, tmp_path)
+    frames = load_video(paths[99], 20)
     assert frames.shape == (500, 20, 20, 3)

@@ -1,0 +1,93 @@
+"""Checksums of finished runs: what a job wrote, and whether it is still the same."""
+
+import hashlib
+import json
+from collections.abc import Iterable
+from pathlib import Path
+from typing import Any
+
+from pydantic import BaseModel
+
+from rlpt.errors import UsageError
+
+PROVENANCE_FILE = "provenance.json"
+
+
+class Recorded(BaseModel):
+    """A file as it was when its run was finished."""
+
+    bytes: int
+    sha256: str
+
+
+class _Record(BaseModel):
+    outputs: dict[str, Recorded]
+
+
+def file_sha256(path: Path) -> str:
+    """Returns the SHA-256 of a file's bytes, in hexadecimal.
+
+    Raises:
+        UsageError: if the file cannot be read.
+    """
+    try:
+        with path.open("rb") as file:
+            return hashlib.file_digest(file, "sha256").hexdigest()
+    except OSError as error:
+        raise UsageError(f"{path}: cannot be read ({error.strerror}); check the path") from None
+
+
+def checksums(folder: Path, without: Iterable[str] = ()) -> dict[str, dict[str, Any]]:
+    """Returns size and SHA-256 of every file below `folder`, as `Recorded`, but of its record and those `without`."""
+    left_out = {PROVENANCE_FILE, *without}
+    files = sorted(path for path in folder.rglob("*") if path.is_file() and path.name not in left_out)
+    return {
+        path.relative_to(folder).as_posix(): {"bytes": path.stat().st_size, "sha256": file_sha256(path)}
+        for path in files
+        if not path.name.startswith(".")
+    }
+
+
+def read_provenance(folder: Path) -> dict[str, Any]:
+    """Returns what a finished run recorded about itself.
+
+    Raises:
+        UsageError: if `folder` is not a finished run, or its record is damaged.
+    """
+    path = folder / PROVENANCE_FILE
+    try:
+        record = json.loads(path.read_text(encoding="utf-8"))
+        _Record.model_validate(record)
+    except FileNotFoundError:
+        raise UsageError(f"{folder}: not a finished run: it has no {PROVENANCE_FILE}") from None
+    except (OSError, ValueError, RecursionError):
+        raise UsageError(f"{path}: not readable as a run's record: delete {folder}, and run its job again") from None
+    return dict(record)
+
+
+def recorded_outputs(folder: Path) -> dict[str, Recorded]:
+    """Returns every file that a finished run wrote, relative to its folder; raises like `read_provenance`."""
+    return _Record.model_validate(read_provenance(folder)).outputs
+
+
+def damage(path: Path, recorded: Recorded) -> str:
+    """Says in what a file differs from what was recorded; empty if in nothing."""
+    if not path.is_file():
+        return "missing"
+    size = path.stat().st_size
+    if size != recorded.bytes:
+        return f"damaged: {size:,} bytes instead of {recorded.bytes:,}"
+    return "" if file_sha256(path) == recorded.sha256 else "damaged: its checksum (SHA-256) differs"
+
+
+def verified(folder: Path, name: str) -> tuple[Path, str]:
+    """Returns the path and the SHA-256 of one file of a finished run.
+
+    Raises:
+        UsageError: if it is missing, or not what the job wrote.
+    """
+    recorded = recorded_outputs(folder).get(name)
+    complaint = damage(folder / name, recorded) if recorded else "not among what this run wrote"
+    if complaint or not recorded:
+        raise UsageError(f"{folder / name}: {complaint}: delete {folder}, and run its job again")
+    return folder / name, recorded.sha256

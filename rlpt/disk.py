@@ -1,0 +1,45 @@
+"""Is there room for what is about to run?"""
+
+import shutil
+from collections.abc import Sequence
+from pathlib import Path
+
+from rlpt.errors import UsageError
+from rlpt.estimates import checkpoint_bytes, disk_bytes, replay_bytes
+from rlpt.jobs import Job
+
+_MARGIN = 50e6
+"Logs, metrics, and what estimates forget."
+
+
+def existing_folder(path: Path) -> Path:
+    """Returns `path`, or the nearest folder above it that exists."""
+    return next(folder for folder in (path.absolute(), *path.absolute().parents) if folder.exists())
+
+
+def required_bytes(jobs: Sequence[Job], parallel: int, runs: Path) -> int:
+    """Returns about how much space running `jobs` will take at its peak: results, and what jobs need while they run.
+
+    What an interrupted job has already written counts as space that it has.
+    """
+    results = sum(map(disk_bytes, jobs))
+    working = sorted((replay_bytes(job) + 2 * checkpoint_bytes(job) for job in jobs), reverse=True)[:parallel]
+    present = sum(file.stat().st_blocks * 512 for job in jobs for file in job.folder(runs).partial.glob("*"))
+    return max(0, round(results + sum(working) - present))
+
+
+def require_room(jobs: Sequence[Job], parallel: int, runs: Path) -> None:
+    """Refuses to begin what cannot end.
+
+    Raises:
+        UsageError: if the disk of `runs` has less space than `jobs`, `parallel` at a time, will take.
+    """
+    if not jobs:
+        return
+    folder = existing_folder(runs)
+    needed, free = required_bytes(jobs, parallel, runs) + _MARGIN, shutil.disk_usage(folder).free
+    if needed > free:
+        raise UsageError(
+            f"{runs}: {len(jobs)} jobs need about {needed / 1e9:,.1f} GB, and {folder} has {free / 1e9:,.1f} GB free: "
+            "make room, choose another --runs, or select fewer (--env, --condition, --seed)"
+        )

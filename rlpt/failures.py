@@ -1,0 +1,62 @@
+"""What a machine can do to a job, as one line that says how to go on."""
+
+import errno
+from collections.abc import Iterator
+from concurrent.futures.process import BrokenProcessPool
+from contextlib import contextmanager
+from pathlib import Path
+
+from rlpt.errors import JobError
+from rlpt.jobs import Job
+
+_FULL = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
+_READ_ONLY = (errno.EROFS, errno.EACCES, errno.EPERM)
+
+
+@contextmanager
+def explained(job: Job, runs: Path) -> Iterator[None]:
+    """Turns a full disk and a lack of memory into a JobError.
+
+    Raises:
+        JobError: says what is lacking, what is kept, and which setting to lower.
+    """
+    try:
+        yield
+    except BrokenProcessPool:
+        raise JobError(
+            f"{job.id}: a worker process died, perhaps for lack of memory; finished parts are kept: lower --threads"
+        ) from None
+    except OSError as error:
+        if error.errno in _FULL:
+            raise JobError(
+                f"{runs}: no room left ({error.strerror}) for {job.id}; its last checkpoint is kept: make room, then "
+                "run the same command again"
+            ) from None
+        if error.errno in _READ_ONLY:
+            raise JobError(
+                f"{error.filename or runs}: cannot write there ({error.strerror}): make it writable, or choose "
+                "another --runs"
+            ) from None
+        raise
+    except (MemoryError, RuntimeError) as error:
+        if not _is_lack_of_memory(error):
+            raise
+        raise JobError(
+            f"{job.id}: out of memory; its last checkpoint is kept: lower {_memory_settings(job)} or --jobs"
+        ) from None
+
+
+def _is_lack_of_memory(error: BaseException) -> bool:
+    """PyTorch has an exception for a GPU's memory only; on a CPU its text says so."""
+    import torch
+
+    text = str(error)
+    return isinstance(error, MemoryError | torch.OutOfMemoryError) or "can't allocate memory" in text
+
+
+def _memory_settings(job: Job) -> str:
+    if job.stage == "generate":
+        return "--threads (each is a process of its own)"
+    if job.stage == "train":
+        return "train.batch_size, encoder.filters"
+    return f"{'ik' if job.inputs else 'imagenet'}.batch_size, encoder.filters"
