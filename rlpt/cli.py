@@ -8,7 +8,7 @@ from typing import Any
 import click
 
 from rlpt import __version__
-from rlpt.commands import figures, inputs, machine, planning, stages
+from rlpt.commands import figures, inputs, machine, planning, records, stages
 from rlpt.errors import BUSY_STATUS, Busy, JobError, UsageError
 
 
@@ -69,6 +69,9 @@ for _command in (
     stages.run,
     planning.status,
     figures.plot,
+    records.show,
+    records.verify,
+    records.export,
     machine.bench,
     inputs.data,
 ):

@@ -8,8 +8,8 @@ from rlpt.errors import UsageError
 from rlpt.estimates import checkpoint_bytes, disk_bytes, replay_bytes
 from rlpt.jobs import Job
 
-_MARGIN = 50e6
-"Logs, metrics, and what estimates forget."
+_MARGIN = 1.1
+"Times what is estimated, which forgets logs and metrics."
 
 
 def existing_folder(path: Path) -> Path:
@@ -37,9 +37,9 @@ def require_room(jobs: Sequence[Job], parallel: int, runs: Path) -> None:
     if not jobs:
         return
     folder = existing_folder(runs)
-    needed, free = required_bytes(jobs, parallel, runs) + _MARGIN, shutil.disk_usage(folder).free
+    needed, free = required_bytes(jobs, parallel, runs) * _MARGIN, shutil.disk_usage(folder).free
     if needed > free:
         raise UsageError(
-            f"{runs}: {len(jobs)} jobs need about {needed / 1e9:,.1f} GB, and {folder} has {free / 1e9:,.1f} GB free: "
+            f"{runs}: {len(jobs)} jobs need about {needed / 1e6:,.0f} MB, and {folder} has {free / 1e6:,.0f} MB free: "
             "make room, choose another --runs, or select fewer (--env, --condition, --seed)"
         )

@@ -85,7 +85,7 @@ def run_job(job: Job, execution: Execution, manifest: dict[str, Any] | None = No
     ):
         inputs = [verified(needed.folder(execution.runs).path, OUTPUT_FILES[needed.stage]) for needed in job.inputs]
         record["inputs"] = [
-            {"id": needed.id, "file": path.name, "sha256": sha256}
+            {"stage": needed.stage, "id": needed.id, "file": path.name, "sha256": sha256}
             for needed, (path, sha256) in zip(job.inputs, inputs, strict=True)
         ]
         checkpoints = Checkpoints(work / CHECKPOINT_FILE, execution.schedule, job.digest)

@@ -1,5 +1,6 @@
 """Progress bars for people: rate and time left on a terminal, silence elsewhere."""
 
+import sys
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 
@@ -27,7 +28,7 @@ class _RateColumn(ProgressColumn):
 
 def progress_display(quiet: bool = False) -> Progress:
     """Returns bars with count, rate, time left and a note; draws nothing if stderr is no terminal or `quiet`."""
-    console = Console(stderr=True)
+    hidden = quiet or not sys.stderr.isatty()
     return Progress(
         TextColumn("{task.description}"),
         BarColumn(bar_width=24),
@@ -35,8 +36,8 @@ def progress_display(quiet: bool = False) -> Progress:
         _RateColumn(),
         TimeRemainingColumn(),
         TextColumn("{task.fields[note]}"),
-        console=console,
-        disable=quiet or not console.is_terminal,
+        console=Console(stderr=True, quiet=hidden),
+        disable=hidden,
     )
 
 

@@ -22,8 +22,8 @@ CHECKPOINT_FILE = "checkpoint.safetensors"
 REPLAY_FILE = "replay.frames"
 PROGRESS_FILE = "progress.txt"
 _ERROR_FILE = "error.txt"
-_SESSIONS_FILE = "sessions.json"
-TEMPORARY_FILES = (CHECKPOINT_FILE, REPLAY_FILE, PROGRESS_FILE, _SESSIONS_FILE)
+SESSIONS_FILE = "sessions.json"
+TEMPORARY_FILES = (CHECKPOINT_FILE, REPLAY_FILE, PROGRESS_FILE, SESSIONS_FILE)
 "What a job needs only to go on; deleted when it is done."
 
 
@@ -72,7 +72,7 @@ class RunFolder:
             self.partial.mkdir(exist_ok=True)
             (self.partial / _ERROR_FILE).unlink(missing_ok=True)
             write_text(self.partial / "settings.yaml", yaml.safe_dump(settings, sort_keys=False))
-            with describe_session(self.partial / _SESSIONS_FILE, self._renders) as session:
+            with describe_session(self.partial / SESSIONS_FILE, self._renders) as session:
                 try:
                     yield self.partial
                 except (Paused, KeyboardInterrupt, SystemExit):

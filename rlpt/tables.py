@@ -1,14 +1,18 @@
 """Tables for people."""
 
+import json
 from collections import Counter
 from pathlib import Path
+from typing import Any
 
 from rich.console import Console
 from rich.table import Table
 
+from rlpt.checksums import PROVENANCE_FILE, read_provenance
 from rlpt.estimates import disk_bytes, gpu_hours, replay_bytes, steps
 from rlpt.jobs import Job
 from rlpt.pipeline import progress_of
+from rlpt.runs import SESSIONS_FILE
 
 _STYLES = {"done": "green", "running": "cyan", "paused": "yellow", "failed": "red", "missing": "dim"}
 _UNITS = {"generate": "transitions", "pretrain": "updates", "train": "agent steps"}
@@ -79,3 +83,55 @@ def status_table(jobs: list[Job], runs: Path) -> None:
 
 def _megabytes(size: int) -> str:
     return f"{size / 1e6:,.1f} MB"
+
+
+def run_tables(folder: Path) -> None:
+    """Prints what is recorded of a run, finished or not, in `folder`."""
+    console = Console(highlight=False)
+    finished = (folder / PROVENANCE_FILE).is_file()
+    record: dict[str, Any] = read_provenance(folder) if finished else {"sessions": _sessions(folder)}
+    facts = Table(show_header=False, box=None)
+    facts.add_column(style="bold")
+    facts.add_column(overflow="fold")
+    facts.add_row("run", f"{folder.name}{'' if finished else ' (not finished)'}")
+    manifest = record.get("manifest")
+    if manifest:
+        overrides = "".join(f", --set {text}" for text in manifest["set"])
+        facts.add_row(
+            "manifest", f"{manifest['file']} ({manifest['sha256'][:12]}…), profile {manifest['profile']}{overrides}"
+        )
+    for key in ("code", "packages", "locks", "container"):
+        if record.get(key):
+            facts.add_row(key, ", ".join(f"{name} {value}" for name, value in record[key].items()))
+    for number, session in enumerate(record["sessions"], 1):
+        facts.add_row(f"session {number}", _describe_session(session))
+    console.print(facts)
+    files = [(f"input {needed['id']}/{needed['file']}", "", needed["sha256"]) for needed in record.get("inputs", [])]
+    files += [(name, f"{file['bytes']:,}", file["sha256"]) for name, file in record.get("outputs", {}).items()]
+    if files:
+        table = Table("file", box=None, header_style="bold")
+        table.add_column("bytes", justify="right")
+        table.add_column("SHA-256")
+        for name, size, digest in files:
+            table.add_row(name, size, f"{digest[:12]}…")
+        console.print(table)
+    console.print("[bold]settings[/]")
+    console.print((folder / "settings.yaml").read_text(encoding="utf-8").rstrip(), markup=False)
+
+
+def _sessions(folder: Path) -> list[dict[str, Any]]:
+    try:
+        return list(json.loads((folder / SESSIONS_FILE).read_text(encoding="utf-8")))
+    except (OSError, ValueError):
+        return []
+
+
+def _describe_session(session: dict[str, Any]) -> str:
+    machine = session["machine"]
+    lasted = f"{session['seconds']:,} s, ended: {session['end']}" if "seconds" in session else "running, or killed"
+    gpu = f", {machine['gpu']} (driver {machine['driver']})" if machine["gpu"] else ""
+    renderer = f", rendered by {session['renderer']}" if session["renderer"] else ""
+    return (
+        f"{session['started']}, {lasted}; {machine['host']}: {machine['processor']}, {machine['cores']} cores{gpu}"
+        f"{renderer}; {session['threads']} threads, load {session['load']}; commit {(session['commit'] or '–')[:9]}"
+    )

@@ -9,6 +9,9 @@ import torch
 
 import rlpt.envs.rendering  # noqa: F401 - chooses how to render, before anything imports dm_control
 from rlpt.interruption import Checkpoints, Schedule
+from rlpt.jobs import plan
+from rlpt.manifest import Manifest, load_manifest
+from rlpt.pipeline import Execution, run_job
 from rlpt.settings import Settings
 
 REPOSITORY = Path(__file__).parent.parent
@@ -83,3 +86,15 @@ def no_checkpoints(folder: Path) -> Checkpoints:
 
 def silent(done: int, note: str) -> None:
     """A progress report that nobody reads."""
+
+
+@pytest.fixture(scope="session")
+def finished_runs(tmp_path_factory: pytest.TempPathFactory) -> tuple[Manifest, Path]:
+    """The demo at its smallest, once for all tests that only look at finished runs: manifest and runs folder."""
+    runs = tmp_path_factory.mktemp("finished") / "runs"
+    manifest = load_manifest(
+        REPOSITORY / "experiments" / "demo.toml", "smoke", ("environment.size=32", "encoder.crop=28", "train.steps=105")
+    )
+    for job in plan(manifest):
+        run_job(job, Execution(runs, runs / "data", "cpu", 1, quiet=True), manifest.describe())
+    return manifest, runs

@@ -5,6 +5,7 @@ from collections.abc import Callable
 from pathlib import Path
 
 import pytest
+import tomli
 from click.testing import CliRunner
 from hypothesis import given
 from hypothesis import strategies as st
@@ -202,3 +203,10 @@ def test_figure_8_is_planned_as_in_the_paper() -> None:
         assert set(job) == {"id", "stage", "inputs", "steps", "disk_bytes", "gpu_hours"}
         assert set(job["inputs"]) <= set(ids)
         assert job["disk_bytes"] > 0
+
+
+def test_profiles_speak_of_manifests_that_exist() -> None:
+    experiments = REPOSITORY / "experiments"
+    known = {path.stem for path in [*experiments.glob("*.toml"), *experiments.glob("extra/*.toml")]}
+    for profile in experiments.glob("profiles/*.toml"):
+        assert set(tomli.loads(profile.read_text()).get("only", {})) <= known

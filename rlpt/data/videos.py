@@ -54,8 +54,8 @@ def _decoded_images(path: Path) -> Iterator[np.ndarray]:
                 if image.shape != shape:
                     raise UsageError(f"{path}: the frames' size changes at frame {count}; encode it anew with one size")
                 yield image
-    except (av.FFmpegError, OSError) as error:
-        reason = error.strerror or type(error).__name__
+    except (av.FFmpegError, OSError, ValueError) as error:  # metadata that is no text is a ValueError
+        reason = getattr(error, "strerror", None) or type(error).__name__
         remedy = _GET_AGAIN if path.is_file() else "check the path"
         raise UsageError(f"{path}: not readable as a video ({reason}); {remedy}") from None
     if count == 0:

@@ -127,7 +127,7 @@ def load_encoder(path: Path, encoder: ConvEncoder, statistics: RunningStatistics
         with safe_open(path, "pt") as file:
             found = json.loads((file.metadata() or {}).get("rlpt", "{}"))
         tensors = load_file(path)
-    except (OSError, SafetensorError, json.JSONDecodeError) as error:
+    except (OSError, SafetensorError, ValueError, RecursionError) as error:
         raise UsageError(f"{path}: not readable as an encoder: {error}") from None
     wanted = encoder.architecture
     if found != wanted:
@@ -138,4 +138,8 @@ def load_encoder(path: Path, encoder: ConvEncoder, statistics: RunningStatistics
         )
     for prefix, module in (("encoder.", encoder), ("statistics.", statistics)):
         own = {name.removeprefix(prefix): tensor for name, tensor in tensors.items() if name.startswith(prefix)}
-        module.load_state_dict(own)
+        try:
+            module.load_state_dict(own)
+        except RuntimeError as error:
+            reason = " ".join(str(error).split())
+            raise UsageError(f"{path}: not readable as an encoder: {reason:.200}") from None

@@ -1,0 +1,141 @@
+"""Commands that look at finished runs: what made them, whether they are still whole, and how to hand them on."""
+
+import sys
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import click
+
+from rlpt.commands.options import runs_option, scale_options, selection_options, takes_execution, takes_manifest
+from rlpt.errors import UsageError
+
+if TYPE_CHECKING:
+    from rlpt.jobs import Selection
+    from rlpt.manifest import Manifest
+    from rlpt.pipeline import Execution
+
+
+@click.command()
+@click.argument("run")
+@runs_option
+def show(run: str, runs: Path) -> None:
+    """Print what made a run: settings, manifest, inputs, files, machine, every interruption.
+
+    RUN is its folder, or its id as `rlpt status` lists it. It need not be finished.
+
+    \b
+    Examples:
+      rlpt show runs/train/reacher-easy-from-scratch-s37-62c6ddf1
+      rlpt show reacher-easy-from-scratch-s37-62c6ddf1 --runs results/lite/fig08
+    """
+    from rlpt.tables import run_tables
+
+    run_tables(_find_run(run, runs))
+
+
+def _find_run(run: str, runs: Path) -> Path:
+    from difflib import get_close_matches
+
+    if (Path(run) / "settings.yaml").is_file():
+        return Path(run)
+    known = {path.parent.name.removesuffix(".partial"): path.parent for path in runs.glob("*/*/settings.yaml")}
+    if run in known:
+        return known[run]
+    near = get_close_matches(run, known, n=1, cutoff=0.3)
+    hint = f"; did you mean {near[0]}?" if near else ""
+    raise UsageError(f"{run}: neither a run's folder nor the id of a run in {runs}{hint}")
+
+
+@click.command()
+@click.argument("path", metavar="RUN|MANIFEST", type=click.Path(path_type=Path, exists=True))
+@scale_options
+@selection_options
+@click.option("--kills", type=click.IntRange(min=0), default=3, show_default=True, help="Of each job of a manifest.")
+@click.option("--kill-seed", type=click.IntRange(min=0), default=0, show_default=True, help="Decides the moments.")
+@takes_execution
+def verify(
+    path: Path,
+    profile: str | None,
+    overrides: tuple[str, ...],
+    kills: int,
+    kill_seed: int,
+    execution: "Execution",
+    **selected: Any,
+) -> None:
+    """Check finished runs, or prove that jobs survive being killed.
+
+    With a run's folder, or a folder of runs: is every file still what the job wrote, and every input what it read?
+
+    With a manifest: runs each of its jobs twice, once killed at random moments, and compares every file byte by byte.
+
+    \b
+    Examples:
+      rlpt verify runs
+      rlpt verify experiments/demo.toml --profile smoke --kills 7
+    """
+    if path.suffix == ".toml":
+        from rlpt.jobs import Selection
+        from rlpt.manifest import load_manifest
+
+        _repeat(load_manifest(path, profile, overrides), Selection(**selected), execution, kills, kill_seed)
+    else:
+        _check(path)
+
+
+def _check(path: Path) -> None:
+    from rlpt.verification import check_run, finished_folders
+
+    found = 0
+    folders = finished_folders(path)
+    for folder in folders:
+        checks = list(check_run(folder))
+        wrong = [check for check in checks if check.problem]
+        click.echo(f"{'WRONG' if wrong else 'ok   '}  {folder}: {len(checks)} checks")
+        for check in wrong:
+            click.echo(f"       {check.what}: {check.problem}")
+        found += bool(wrong)
+    click.echo(
+        f"{len(folders)} runs, {found} of them not as they were made" if found else f"{len(folders)} runs, all ok"
+    )
+    if found:
+        sys.exit(1)
+
+
+def _repeat(manifest: "Manifest", selection: "Selection", execution: "Execution", kills: int, kill_seed: int) -> None:
+    from rlpt.disk import require_room
+    from rlpt.jobs import plan
+    from rlpt.progress import progress_bar
+    from rlpt.verification import repeat_with_kills
+
+    jobs = plan(manifest, selection)
+    require_room([*jobs, *jobs], 1, execution.runs)
+    differing = 0
+    with progress_bar("jobs, each twice", len(jobs), execution.quiet) as report:
+        for number, repetition in enumerate(repeat_with_kills(manifest, jobs, execution, kills, kill_seed), 1):
+            verdict = "DIFFERS" if repetition.differences else "same   "
+            click.echo(f"{verdict}  {repetition.job.id} ({repetition.kills} kills)")
+            for name in repetition.differences:
+                click.echo(f"         {name}")
+            differing += bool(repetition.differences)
+            report(number, "")
+    if differing:
+        click.echo(f"both copies are kept in {execution.runs}")
+        sys.exit(1)
+
+
+@click.command()
+@takes_manifest
+@runs_option
+@click.option("--out", type=click.Path(path_type=Path), required=True, metavar="FOLDER", help="A folder to make.")
+def export(manifest: "Manifest", selection: "Selection", runs: Path, out: Path) -> None:
+    """Copy finished runs and their figure into a Workflow Run RO-Crate, for an archive such as Zenodo.
+
+    \b
+    Example: rlpt export experiments/demo.toml --profile smoke --out demo-crate
+    """
+    from rlpt.crate import export_crate
+    from rlpt.jobs import plan
+
+    figures = sorted((runs / "figures").glob(f"{manifest.name}-{manifest.profile}.*"))
+    count = export_crate(manifest, plan(manifest, selection), figures, runs, out)
+    click.echo(f"{count} jobs, {len(figures)} figure files: {out}")

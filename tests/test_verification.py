@@ -1,0 +1,124 @@
+"""`rlpt verify`: finished runs against their records, and jobs that are killed against ones that are not."""
+
+import json
+import shutil
+from pathlib import Path
+
+import pytest
+from click.testing import CliRunner, Result
+
+from rlpt.cli import main
+from rlpt.jobs import plan
+from rlpt.manifest import Manifest
+from tests.conftest import REPOSITORY
+
+DEMO = str(REPOSITORY / "experiments" / "demo.toml")
+
+
+def rlpt(*arguments: object) -> Result:
+    return CliRunner().invoke(main, list(map(str, arguments)))
+
+
+@pytest.fixture
+def runs(finished_runs: tuple[Manifest, Path], tmp_path: Path) -> Path:
+    return shutil.copytree(finished_runs[1], tmp_path / "runs")
+
+
+def one(runs: Path, pattern: str) -> Path:
+    (found,) = runs.glob(pattern)
+    return found
+
+
+def test_finished_runs_are_as_they_were_made(runs: Path) -> None:
+    result = rlpt("verify", runs)
+    assert (result.exit_code, result.stdout.splitlines()[-1]) == (0, "4 runs, all ok")
+
+
+@pytest.mark.parametrize(
+    ("pattern", "line", "runs_affected"),
+    [
+        ("train/*scratch*/episodes.csv", "episodes.csv: damaged: ", 1),
+        ("pretrain/*/encoder.safetensors", "encoder.safetensors: damaged: ", 2),
+        ("generate/*/transitions.h5", "transitions.h5: damaged: ", 2),
+    ],
+)
+def test_a_changed_file_is_found_where_it_was_made_and_where_it_was_used(
+    runs: Path, pattern: str, line: str, runs_affected: int
+) -> None:
+    file = one(runs, pattern)
+    file.write_bytes(file.read_bytes() + b" ")
+    result = rlpt("verify", runs)
+    assert result.exit_code == 1
+    assert result.stdout.count(line) == runs_affected
+    assert f"4 runs, {runs_affected} of them not as they were made" in result.stdout
+
+
+def test_an_input_that_was_made_anew_is_noticed(runs: Path) -> None:
+    """Whoever replaces a dataset, its record included, is found out by the runs that used the old one."""
+    folder = one(runs, "generate/r*")
+    record = json.loads((folder / "provenance.json").read_text())
+    record["outputs"]["transitions.h5"]["sha256"] = "0" * 64
+    (folder / "provenance.json").write_text(json.dumps(record))
+    result = rlpt("verify", one(runs, "pretrain/ik-*"))
+    assert result.exit_code == 1
+    assert "another file than the one that this run used" in result.stdout
+    shutil.rmtree(folder)
+    assert "no longer there, so that it cannot be compared" in rlpt("verify", one(runs, "pretrain/ik-*")).stdout
+
+
+def test_what_is_no_run_is_refused(tmp_path: Path) -> None:
+    result = rlpt("verify", tmp_path)
+    assert (result.exit_code, result.stderr.count("\n")) == (2, 1)
+    assert "neither a manifest (.toml), nor a finished run, nor a folder of runs" in result.stderr
+
+
+def test_jobs_that_are_killed_at_random_moments_write_the_same_bytes(tmp_path: Path) -> None:
+    """Seven SIGKILLs for each of the three stages, at seeded moments between a job's start and its end."""
+    sizes = ["--set=environment.size=32", "--set=encoder.crop=28", "--set=train.steps=300", "--condition=ik"]
+    result = rlpt(
+        "verify", DEMO, "--profile=smoke", "--kills=7", f"--runs={tmp_path}", "--threads=1", "--quiet", *sizes
+    )
+    assert result.exit_code == 0, result.output
+    lines = result.stdout.splitlines()
+    assert [line.split()[0] for line in lines] == ["same"] * 3
+    assert sum(int(line.split("(")[1].split()[0]) for line in lines) >= 10  # the others came after a job's end
+    assert not list(tmp_path.glob("verify-*"))
+
+
+def test_a_difference_is_reported(finished_runs: tuple[Manifest, Path], tmp_path: Path) -> None:
+    from rlpt.verification import _differences
+
+    manifest, runs = finished_runs
+    first, second = (job.folder(runs).path for job in plan(manifest) if job.stage == "train")
+    assert _differences(first, first) == ()
+    assert "policy.safetensors" in _differences(first, second)
+
+
+def test_show_prints_what_made_a_run(finished_runs: tuple[Manifest, Path]) -> None:
+    manifest, runs = finished_runs
+    job = plan(manifest)[-1]
+    for name in (job.id, job.folder(runs).path):
+        result = rlpt("show", name, "--runs", runs)
+        assert result.exit_code == 0
+        for text in (
+            job.id[:20],
+            "demo.toml",
+            "torch",
+            "requirements.lock",
+            "session 1",
+            "encoder.safetensors",
+            "seed: 37",
+        ):
+            assert text in result.stdout
+    result = rlpt("show", job.id[:-2] + "zz", "--runs", runs)
+    assert result.exit_code == 2
+    assert f"did you mean {job.id}?" in result.stderr
+
+
+def test_show_tells_of_interruptions(finished_runs: tuple[Manifest, Path], tmp_path: Path) -> None:
+    options = [f"--runs={tmp_path}", "--profile=smoke", "--condition=baseline", "--set=train.steps=5000", "--quiet"]
+    assert "paused" in rlpt("train", DEMO, *options, "--time-limit=0").stdout
+    folder = one(tmp_path, "train/*.partial")
+    result = rlpt("show", folder)
+    assert "not finished" in result.stdout
+    assert "Paused: time limit" in " ".join(result.stdout.split())
