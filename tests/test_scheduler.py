@@ -1,0 +1,22 @@
+"""Several processes on one folder of runs."""
+
+import json
+import subprocess
+import sys
+from pathlib import Path
+
+from tests.conftest import REPOSITORY
+
+
+def test_two_runs_on_one_folder_share_the_work(tmp_path: Path) -> None:
+    """Each job is done once, by one of them, and both end well."""
+    command = [sys.executable, "-m", "rlpt", "run", str(REPOSITORY / "experiments" / "demo.toml"), "--quiet"]
+    command += ["--profile=smoke", f"--runs={tmp_path}", "--threads=1", "--set=environment.size=32"]
+    command += ["--set=encoder.crop=28", "--set=train.steps=105"]
+    both = [subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True) for _ in range(2)]
+    outputs = [process.communicate(timeout=300) for process in both]
+    assert [process.returncode for process in both] == [0, 0], outputs
+    records = [json.loads(path.read_text()) for path in tmp_path.glob("*/*/provenance.json")]
+    assert len(records) == 4
+    assert [len(record["sessions"]) for record in records] == [1] * 4
+    assert len(list(tmp_path.glob("figures/*.png"))) == 1
