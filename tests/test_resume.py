@@ -85,7 +85,8 @@ def stop_points(seed: int, most: int, count: int = 5) -> list[int]:
 @pytest.mark.parametrize("seed", range(4))
 def test_training(tiny_settings: Settings, tmp_path: Path, seed: int, killed: bool) -> None:
     """Stops fall into random steps, the initial updates, evaluations and, with 300 steps, a second episode."""
-    train = tiny_settings.train.model_copy(update={"steps": 270 if seed == 0 else 40, "evaluate_every": 15})
+    sizes = {"steps": 270, "evaluate_every": 120} if seed == 0 else {"steps": 40, "evaluate_every": 15}
+    train = tiny_settings.train.model_copy(update=sizes)
     settings = tiny_settings.model_copy(update={"train": train})
 
     def stage(folder: Path, checkpoints: Checkpoints) -> None:
