@@ -171,6 +171,15 @@ def load_manifest(path: Path, profile: str | None = None, overrides: tuple[str, 
     )
 
 
+def load_document(model: "type[Checked]", path: Path) -> "Checked":
+    """Reads another TOML file, such as the list of claims, with the same checks and error messages.
+
+    Raises:
+        UsageError: one line that names file, key, what was given and what is accepted.
+    """
+    return _validate(model, [_Layer(str(path), _read_toml(path))])
+
+
 def _resolve(path: Path, name: str, condition: Condition, settings: Settings, budget: int | None) -> Experiment:
     """Applies what a condition says about its pretraining: T, and the steps that are left of a budget."""
     place = f"conditions.{name}"
@@ -323,6 +332,6 @@ def _accepted_keys(model: Any, keys: tuple[Any, ...]) -> list[str]:
     for key in keys:
         if isinstance(model, type) and issubclass(model, BaseModel):
             model = model.model_fields[key].annotation
-        else:  # dict[Name, Condition]: any name leads to a condition
-            model = get_args(model)[1]
+        else:  # a dictionary or tuple of tables: any name or number leads to one
+            model = next(each for each in get_args(model) if isinstance(each, type) and issubclass(each, BaseModel))
     return list(model.model_fields)

@@ -13,6 +13,7 @@ from matplotlib.ticker import FuncFormatter
 from rlpt.figures import STYLE, made_by, save_figure, stamp
 from rlpt.jobs import Curve, Selection, curves
 from rlpt.manifest import Manifest
+from rlpt.results import read_returns
 
 _PANEL = (2.5, 2.1)
 _DASHES = ["", (4, 1.5), (1, 1), (5, 1, 1, 1), (3, 1, 1, 1, 1, 1), (8, 2)]
@@ -29,25 +30,13 @@ def draw_learning_curves(manifest: Manifest, selection: Selection, runs: Path) -
     """
     planned = curves(manifest, selection)
     finished = [curve for curve in planned if curve.job.folder(runs).state() == "done"]
-    data = load_returns(finished, runs, manifest.plot.smoothing)
+    tables = [read_returns(curve, runs, manifest.plot.smoothing) for curve in finished]
+    data = pd.concat(tables, ignore_index=True) if tables else pd.DataFrame(columns=["environment"])
     with mpl.rc_context(STYLE):
         figure = _panels(planned, data)
         _caption(figure, manifest, planned, finished)
         shown = " ".join(curve.job.id for curve in finished)
         return save_figure(figure, runs / "figures", manifest.name, manifest.title, manifest.profile, shown)
-
-
-def load_returns(finished: list[Curve], runs: Path, smoothing: int) -> pd.DataFrame:
-    """Reads finished runs' episodes.csv: columns step, environment, condition, seed, return, smoothed."""
-    tables = []
-    for curve in finished:
-        table = pd.read_csv(curve.job.folder(runs).path / "episodes.csv", usecols=["step", "return"])
-        smoothed = table["return"].rolling(smoothing, min_periods=1).mean()
-        tables.append(
-            table.assign(smoothed=smoothed, environment=curve.environment, condition=curve.label, seed=curve.seed)
-        )
-    columns = ["step", "return", "smoothed", "environment", "condition", "seed"]
-    return pd.concat(tables, ignore_index=True) if tables else pd.DataFrame(columns=columns)
 
 
 def _panels(planned: list[Curve], data: pd.DataFrame) -> Figure:

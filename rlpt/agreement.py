@@ -1,0 +1,116 @@
+"""Our runs against the authors': numbers at the paper's size, otherwise only which way each condition moves."""
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from typing import Literal
+
+from rlpt.claims import MARGIN, Metric
+from rlpt.results import DataSet, Encoder, Run, baseline_of, grouped, scores_of
+from rlpt.stats import Difference, difference, equivalent
+
+Way = Literal["up", "down", "undecided", "not run"]
+_METRICS: tuple[Metric, ...] = ("final", "auc")
+
+
+@dataclass(frozen=True)
+class Agreement:
+    """Ours minus theirs in one condition of a figure."""
+
+    manifest: str
+    environment: str
+    label: str
+    metric: Metric
+    difference: Difference
+    equivalent: bool | None
+    "Whether the whole interval lies within the margin; None: undecided."
+
+
+@dataclass(frozen=True)
+class Direction:
+    """Which way a condition moves from its baseline's final score, by the interval, in both data sets."""
+
+    manifest: str
+    environment: str
+    label: str
+    theirs: Way
+    ours: Way
+
+
+def agreements(ours: DataSet, theirs: DataSet) -> list[Agreement]:
+    """Compares final score and AUC of every condition that both have.
+
+    The same seed means different random numbers in the two implementations, so runs are not paired.
+
+    Raises:
+        ValueError: if our runs are scaled down: their numbers mean something else.
+    """
+    if not ours.comparable:
+        raise ValueError(f"runs of profile {ours.profile} cannot be held against the paper's numbers")
+    found = []
+    for mine, published in _matches(ours, theirs):
+        for metric in _METRICS:
+            gap = difference(scores_of(mine, metric), scores_of(published, metric), pair=False)
+            run = mine[0]
+            found.append(
+                Agreement(run.manifest, run.environment, run.label, metric, gap, equivalent(gap, MARGIN))
+            )
+    return found
+
+
+def directions(ours: DataSet, theirs: DataSet) -> list[Direction]:
+    """Compares, at any profile, which way every pretrained condition moves."""
+    return [
+        Direction(mine[0].manifest, mine[0].environment, mine[0].label, _way(published, theirs), _way(mine, ours))
+        for mine, published in _matches(ours, theirs)
+        if mine[0].pretrained
+    ]
+
+
+def _matches(ours: DataSet, theirs: DataSet) -> Iterator[tuple[list[Run], list[Run]]]:
+    """Yields our runs and theirs of each condition of the paper's figures that both have."""
+    own = [run for run in ours.runs if run.figure]
+    for mine in grouped(own, lambda run: (run.manifest, run.environment, run.condition)).values():
+        run = mine[0]
+        published = theirs.select(run.figure, "", run.environment, [run.condition])
+        if published:
+            yield mine, published
+
+
+def against_baseline(runs: list[Run], data: DataSet) -> Difference | None:
+    """Returns the difference of final scores between runs of one condition and their baseline; None without one."""
+    run = runs[0]
+    family = [each for each in data.runs if each.experiment == run.experiment and each.environment == run.environment]
+    baseline = baseline_of(family)
+    return difference(scores_of(runs, "final"), scores_of(baseline, "final")) if baseline else None
+
+
+def _way(runs: list[Run], data: DataSet) -> Way:
+    found = against_baseline(runs, data)
+    if found is None:
+        return "not run"
+    return "up" if found.low > 0 else "down" if found.high < 0 else "undecided"
+
+
+@dataclass(frozen=True)
+class Outcome:
+    """What the runs that started from an encoder made of it."""
+
+    experiment: str
+    environment: str
+    label: str
+    difference: Difference | None
+    "Of final scores, against the baseline."
+
+
+def encoder_outcomes(data: DataSet) -> list[tuple[Encoder, list[Outcome]]]:
+    """Returns every inverse-kinematics encoder with the results of reinforcement learning that it led to."""
+    rows = []
+    for encoder in data.encoders:
+        led_to = [run for run in data.runs if run.encoder is not None and run.encoder == encoder]
+        groups = grouped(led_to, lambda run: (run.experiment, run.environment, run.condition)).values()
+        outcomes = [
+            Outcome(runs[0].experiment, runs[0].environment, runs[0].label, against_baseline(runs, data))
+            for runs in groups
+        ]
+        rows.append((encoder, outcomes))
+    return rows

@@ -1,0 +1,283 @@
+"""Finished runs as plain records, whoever made them: what statistics, claims and reports are computed from."""
+
+import json
+import re
+from collections.abc import Callable, Hashable, Iterable, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pandas as pd
+
+from rlpt.errors import UsageError
+from rlpt.jobs import Curve, Job, curves
+from rlpt.manifest import Manifest
+from rlpt.stats import area_under_curve, early_score, final_score
+
+_POINTS = 24
+"A curve is thinned to at least so many points, where it has them, and at most to every tenth."
+
+
+@dataclass(frozen=True)
+class Encoder:
+    """An inverse-kinematics encoder and how well it predicts the actions of held-out transitions."""
+
+    environment: str
+    transitions: int
+    "T, in agent steps."
+    video: str
+    epochs: int
+    train_mse: float
+    test_mse: float
+    floor: float
+    "Mean squared error of a prediction that has learned nothing."
+
+    @property
+    def test_r2(self) -> float:
+        """Share of the floor that is explained; 0 and below: nothing has been learned."""
+        return 1 - self.test_mse / self.floor
+
+
+@dataclass(frozen=True)
+class Classifier:
+    """An ImageNet classifier, the other kind of pretraining."""
+
+    manifest: str
+    condition: str
+    seed: int
+    top1: float
+    "Share of validation images whose class comes first."
+    chance: float
+
+
+@dataclass(frozen=True)
+class Run:
+    """One finished training run."""
+
+    figure: int
+    "Of the paper; 0: none."
+    manifest: str
+    "Name of the manifest that asked for it; empty for the authors' runs."
+    environment: str
+    condition: str
+    label: str
+    pretrained: bool
+    seed: int
+    video: str
+    "Distracting background; empty: none."
+    episodes: int
+    steps: int
+    scores: dict[str, float]
+    "Metric (final, auc, early) → this run's number."
+    curve: pd.DataFrame = field(repr=False)
+    "Thinned: columns step, return, smoothed."
+    encoder: Encoder | None
+    hours: float
+    "Of computing."
+    steps_per_second: float
+    job: Job | None = field(default=None, repr=False)
+    path: Path | None = None
+    "The run folder."
+
+    @property
+    def experiment(self) -> str:
+        """What a table calls the figure or manifest that the run belongs to."""
+        return f"Figure {self.figure}" if not self.manifest else self.manifest
+
+    @property
+    def repetition(self) -> Hashable:
+        """What runs of two conditions are paired by."""
+        return self.seed, self.video
+
+
+@dataclass(frozen=True)
+class DataSet:
+    """Runs that belong together: the authors', or ours under one profile."""
+
+    name: str
+    profile: str
+    "Empty: the authors'."
+    runs: tuple[Run, ...]
+    encoders: tuple[Encoder, ...]
+    classifiers: tuple[Classifier, ...]
+    planned: int
+    "Training runs that there would be if all were finished."
+
+    @property
+    def comparable(self) -> bool:
+        """Whether its numbers may be held against the paper's: those of a scaled-down profile may not."""
+        return self.profile in ("", "paper")
+
+    def scores(
+        self, metric: str, figure: int, manifest: str, environment: str, conditions: Iterable[str]
+    ) -> dict[Hashable, float]:
+        """Returns a metric by repetition; top1 is the classifiers', by the seed that they were trained with."""
+        if metric == "top1":
+            wanted = set(conditions)
+            own = [each for each in self.classifiers if each.manifest == manifest]
+            return {each.seed: each.top1 for each in own if each.condition in wanted}
+        return scores_of(self.select(figure, manifest, environment, conditions), metric)
+
+    def select(self, figure: int, manifest: str, environment: str, conditions: Iterable[str]) -> list[Run]:
+        """Returns the runs of conditions on one environment; the authors' are found by figure, ours by manifest."""
+        wanted = set(conditions)
+        return [
+            run
+            for run in self.runs
+            if (run.manifest == manifest if self.profile else run.figure == figure)
+            and run.environment == environment
+            and run.condition in wanted
+        ]
+
+
+def scores_of(runs: Iterable[Run], metric: str) -> dict[Hashable, float]:
+    """Returns a metric by repetition."""
+    return {run.repetition: run.scores[metric] for run in runs}
+
+
+def baseline_of(runs: Iterable[Run]) -> list[Run]:
+    """Returns the runs of the first condition that starts from scratch."""
+    scratch = [run for run in runs if not run.pretrained]
+    return [run for run in scratch if run.condition == scratch[0].condition]
+
+
+def figure_number(manifest: str) -> int:
+    """Returns the paper's figure that a manifest's name begins with ("fig08_ik" → 8), or 0."""
+    found = re.match(r"fig(\d\d)_", manifest)
+    return int(found[1]) if found else 0
+
+
+def read_returns(curve: Curve, runs: Path, smoothing: int) -> pd.DataFrame:
+    """Reads a finished run's episodes.csv.
+
+    Args:
+        curve: which run.
+        runs: the folder of run folders.
+        smoothing: length of the moving average in episodes; at the start over as many as there are.
+
+    Returns:
+        Columns step, return, smoothed, environment, condition (its label) and seed; one row an episode.
+    """
+    path = curve.job.folder(runs).path / "episodes.csv"
+    try:
+        table = pd.read_csv(path, usecols=["step", "return"])
+    except (OSError, ValueError) as error:
+        raise UsageError(f"{path}: not readable ({error}): delete the run folder and run it again") from None
+    smoothed = table["return"].rolling(smoothing, min_periods=1).mean()
+    return table.assign(smoothed=smoothed, environment=curve.environment, condition=curve.label, seed=curve.seed)
+
+
+def load_runs(manifests: Sequence[Manifest], folders: Sequence[Path], name: str) -> DataSet:
+    """Reads everything finished that manifests under one profile ask for.
+
+    Args:
+        manifests: at least one.
+        folders: run folders are looked for in each, in this order.
+        name: what to call the data set.
+
+    Raises:
+        UsageError: if a file of a finished run cannot be read.
+    """
+    planned = [(manifest, curve) for manifest in manifests for curve in curves(manifest)]
+    summaries = _read_summaries({job.id: job for _, curve in planned for job in curve.job.inputs}.values(), folders)
+    encoders, classifiers, found = {}, {}, []
+    for manifest, curve in planned:
+        for job in curve.job.inputs:
+            summary = summaries.get(job.id, {})
+            if "test_mse_of_mean_action" in summary:
+                encoders[job.id] = _encoder(job, summary)
+            if "val_top1" in summary:
+                classifiers[manifest.name, curve.condition, job.seed] = _classifier(manifest, curve, summary)
+        runs = _folder_of(curve.job, folders)
+        if runs is not None:
+            encoder = encoders.get(curve.job.inputs[0].id) if curve.job.inputs else None
+            found += _load_run(manifest, curve, runs, encoder)
+    return DataSet(
+        name, manifests[0].profile, tuple(found), tuple(encoders.values()), tuple(classifiers.values()), len(planned)
+    )
+
+
+def _folder_of(job: Job, folders: Sequence[Path]) -> Path | None:
+    return next((folder for folder in folders if job.folder(folder).state() == "done"), None)
+
+
+def _load_run(manifest: Manifest, curve: Curve, runs: Path, encoder: Encoder | None) -> list[Run]:
+    """Reads one run folder; nothing if not one episode ended in it."""
+    table = read_returns(curve, runs, manifest.plot.smoothing)
+    if table.empty:
+        return []
+    returns = table["return"].to_numpy()
+    stride = max(1, min(10, len(table) // _POINTS))
+    path = curve.job.folder(runs).path
+    seconds, steps = seconds_of(path), curve.job.settings.train.steps
+    run = Run(
+        figure=figure_number(manifest.name),
+        manifest=manifest.name,
+        environment=curve.environment,
+        condition=curve.condition,
+        label=curve.label,
+        pretrained=bool(curve.job.inputs),
+        seed=curve.seed,
+        video=curve.clip.name if curve.clip else "",
+        episodes=len(table),
+        steps=steps,
+        scores={"final": final_score(returns), "auc": area_under_curve(returns), "early": early_score(returns)},
+        curve=table[["step", "return", "smoothed"]][stride - 1 :: stride].reset_index(drop=True),
+        encoder=encoder,
+        hours=seconds / 3600,
+        steps_per_second=steps / seconds if seconds else np.nan,
+        job=curve.job,
+        path=path,
+    )
+    return [run]
+
+
+def _read_summaries(jobs: Iterable[Job], folders: Sequence[Path]) -> dict[str, dict[str, Any]]:
+    """Returns summary.json of every finished pretraining job, by id."""
+    places = {job.id: (job, _folder_of(job, folders)) for job in jobs}
+    return {
+        identity: read_json(job.folder(folder).path / "summary.json")
+        for identity, (job, folder) in places.items()
+        if folder is not None
+    }
+
+
+def _encoder(job: Job, summary: dict[str, Any]) -> Encoder:
+    data, ik = job.inputs[0], job.settings.ik
+    return Encoder(
+        environment=data.environment,
+        transitions=ik.transitions or data.settings.generate.transitions,
+        video=data.clip.name if data.clip else "",
+        epochs=ik.epochs,
+        train_mse=summary["train_mse"],
+        test_mse=summary["test_mse"],
+        floor=summary["test_mse_of_mean_action"],
+    )
+
+
+def _classifier(manifest: Manifest, curve: Curve, summary: dict[str, Any]) -> Classifier:
+    seed = curve.job.inputs[0].seed
+    return Classifier(manifest.name, curve.condition, seed, summary["val_top1"], summary["chance_top1"])
+
+
+def read_json(path: Path) -> dict[str, Any]:
+    """Returns a run folder's JSON file; empty if it is not there."""
+    try:
+        content = json.loads(path.read_text(encoding="utf-8"))
+    except (OSError, ValueError):
+        return {}
+    return content if isinstance(content, dict) else {}
+
+
+def seconds_of(path: Path) -> float:
+    """Returns how long a finished run was computed, over all its sessions, from provenance.json; 0 if unknown."""
+    return float(sum(session.get("seconds", 0) for session in read_json(path / "provenance.json").get("sessions", [])))
+
+
+def grouped(runs: Iterable[Run], by: Callable[[Run], Any]) -> dict[Any, list[Run]]:
+    """Returns runs by what `by` says of each, in the order of their first appearance."""
+    found: dict[Any, list[Run]] = {}
+    for run in runs:
+        found.setdefault(by(run), []).append(run)
+    return found
