@@ -51,9 +51,7 @@ def agreements(ours: DataSet, theirs: DataSet) -> list[Agreement]:
         for metric in _METRICS:
             gap = difference(scores_of(mine, metric), scores_of(published, metric), pair=False)
             run = mine[0]
-            found.append(
-                Agreement(run.manifest, run.environment, run.label, metric, gap, equivalent(gap, MARGIN))
-            )
+            found.append(Agreement(run.manifest, run.environment, run.label, metric, gap, equivalent(gap, MARGIN)))
     return found
 
 

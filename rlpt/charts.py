@@ -3,6 +3,7 @@
 from collections.abc import Sequence
 from dataclasses import dataclass
 from math import ceil, floor, isnan
+from typing import Any
 
 import numpy as np
 
@@ -10,7 +11,7 @@ from rlpt.results import Run
 from rlpt.stats import curve_band
 
 WIDTH, HEIGHT = 340, 230
-_LEFT, _RIGHT, _TOP, _BOTTOM = 42, 8, 8, 30
+_LEFT, _RIGHT, _TOP, _BOTTOM = 46, 14, 8, 30
 
 
 @dataclass(frozen=True)
@@ -41,6 +42,11 @@ class Chart:
     "left, right, top, bottom in the picture's units; x_max and y_max in the axes'."
     x_label: str
     y_label: str
+
+
+def readings(chart: Chart) -> list[dict[str, Any]]:
+    """Returns what the page's script reads values from."""
+    return [{"label": each.label, "slot": each.slot, **each.values} for each in chart.series]
 
 
 @dataclass(frozen=True)
@@ -101,6 +107,13 @@ def top_of(lines: Sequence[Line], least: float = 10) -> float:
     return ceil(highest / unit) * unit
 
 
+def end_of(runs: Sequence[Run]) -> float:
+    """Returns a round number of agent steps that no run goes beyond."""
+    steps = max(run.steps for run in runs)
+    unit = _step(steps, 4) / 10
+    return ceil(steps / unit) * unit
+
+
 def _series(line: Line, frame: dict[str, float]) -> Series:
     xs = [_x(value, frame) for value in line.x]
     band = ""
@@ -132,7 +145,7 @@ def _y(value: float, frame: dict[str, float]) -> float:
 
 
 def _step(highest: float, count: int) -> float:
-    """Returns the round distance (1, 2, 2.5 or 5 times a power of ten) that divides an axis into about `count` parts."""
+    """Returns a round distance (1, 2, 2.5 or 5 times a power of ten) that divides an axis into about `count` parts."""
     rough = highest / count
     power = 10.0 ** floor(np.log10(rough))
     return float(next(factor * power for factor in (1, 2, 2.5, 5, 10) if factor * power >= rough * 0.999))
@@ -154,22 +167,26 @@ class Bar:
     at: float
     wide: tuple[float, float] | None
     narrow: tuple[float, float] | None
+    boundaries: list[float]
 
 
-def bars(
-    rows: Sequence[tuple[float, tuple[float, float], tuple[float, float]]], reach: float
-) -> list[Bar]:
-    """Places differences on an axis from -reach to +reach; what lies beyond is cut off at the edge.
+def bar(
+    value: float, wide: tuple[float, float], narrow: tuple[float, float], boundaries: Sequence[float], reach: float
+) -> Bar:
+    """Places a difference on an axis from -reach to +reach; what lies beyond is cut off at the edge.
 
     Args:
-        rows: value, wide interval, narrow interval; NaN where there is none.
+        value: the observed difference.
+        wide: ends of the interval that decides; NaN where there is none.
+        narrow: of the bootstrap's.
+        boundaries: values that the interval must clear.
         reach: of the axis.
     """
 
-    def place(value: float) -> float:
-        return round(50 + 50 * max(-1.0, min(1.0, value / reach)), 2)
+    def place(at: float) -> float:
+        return round(50 + 50 * max(-1.0, min(1.0, at / reach)), 2)
 
     def span(ends: tuple[float, float]) -> tuple[float, float] | None:
         return None if isnan(ends[0]) else (place(ends[0]), place(ends[1]))
 
-    return [Bar(place(value), span(wide), span(narrow)) for value, wide, narrow in rows]
+    return Bar(place(value), span(wide), span(narrow), [place(each) for each in boundaries])

@@ -27,6 +27,7 @@ Metric = Literal["final", "auc", "early", "top1"]
 Expectation = Literal["greater", "less", "gains_little", "equivalent"]
 Verdict = Literal["holds", "fails", "undecided", "not run"]
 
+VERDICTS: tuple[Verdict, ...] = ("holds", "fails", "undecided", "not run")
 METRICS: dict[Metric, str] = {
     "final": "final score: mean return of the last 15 training episodes",
     "auc": "AUC: mean return over all training episodes",
@@ -39,6 +40,13 @@ EXPECTATIONS: dict[Expectation, str] = {
     "gains_little": f"less than {MARGIN:g} above",
     "equivalent": f"within ±{MARGIN:g} of",
 }
+BOUNDARIES: dict[Expectation, tuple[float, ...]] = {
+    "greater": (0.0,),
+    "less": (0.0,),
+    "gains_little": (MARGIN,),
+    "equivalent": (-MARGIN, MARGIN),
+}
+"Values that the interval of a difference must clear to decide."
 
 
 class Comparison(Section):
@@ -115,15 +123,16 @@ class Judgement:
 
     @property
     def score(self) -> str:
-        """How many comparisons came out how, such as "1 of 3 comparisons holds, 2 undecided"."""
-        counts = Counter(found.verdict for found in self.findings)
-        total = len(self.findings)
+        """How many comparisons came out how, such as "3 comparisons: 1 holds, 2 undecided"."""
+        counts = Counter[str](found.verdict for found in self.findings)
+        words = {"holds": ("holds", "hold"), "fails": ("fails", "fail")}
         parts = [
-            f"{counts[verdict]} {words}"
-            for verdict, words in (("holds", "hold"), ("fails", "fail"), ("undecided", "undecided"), ("not run", "not run"))
-            if counts[verdict]  # type: ignore[index]
+            f"{counts[verdict]} {words.get(verdict, (verdict, verdict))[counts[verdict] > 1]}"
+            for verdict in VERDICTS
+            if counts[verdict]
         ]
-        return f"of {total} comparison{'s' if total > 1 else ''}: {', '.join(parts)}"
+        total = len(self.findings)
+        return f"{total} comparison{'s' if total > 1 else ''}: {', '.join(parts)}"
 
     @property
     def seeds(self) -> str:
@@ -188,10 +197,7 @@ def combined(verdicts: list[Verdict]) -> Verdict:
     counts = Counter(verdicts)
     if counts["fails"]:
         return "fails"
-    for verdict in ("holds", "not run"):
-        if counts[verdict] == len(verdicts):
-            return verdict  # type: ignore[return-value]
-    return "undecided"
+    return verdicts[0] if len(counts) == 1 else "undecided"
 
 
 def decide(low: float, high: float, expect: Expectation, margin: float = MARGIN) -> Verdict:
@@ -234,8 +240,7 @@ def _find(claim: Claim, comparison: Comparison, environment: str, data: DataSet)
 
 def _seeds_needed(found: Difference, expect: Expectation) -> int | None:
     """Returns the seeds that would put the interval on one side of the nearest value that decides."""
-    boundaries = {"greater": [0.0], "less": [0.0], "gains_little": [MARGIN], "equivalent": [-MARGIN, MARGIN]}[expect]
-    distance = min(abs(found.value - boundary) for boundary in boundaries)
+    distance = min(abs(found.value - boundary) for boundary in BOUNDARIES[expect])
     return seeds_to_exclude(distance, found.deviation)
 
 

@@ -69,6 +69,7 @@ for _command in (
     stages.run,
     planning.status,
     figures.plot,
+    figures.report,
     records.show,
     records.verify,
     records.export,

@@ -3,6 +3,7 @@
 The digest is four CSV files, in paper_figures/published/; `paper_figures/digest_published.py` derives it from the logs.
 """
 
+from collections.abc import Hashable, Mapping
 from pathlib import Path
 
 import pandas as pd
@@ -43,7 +44,7 @@ def digest(logs: Path) -> dict[str, pd.DataFrame]:
     Raises:
         UsageError: if one of them is missing.
     """
-    text = {"video": "string", "pretrain_steps": "Int64"}
+    text: dict[Hashable, str] = {"video": "string", "pretrain_steps": "Int64"}
     episodes = _rename(_read(logs / "published_episodes.csv", text))
     costs = _rename(_read(logs / "published_runs.csv", text))[[*_KEYS, "gpu_hours", "ms_per_step"]]
     runs, curves = [], []
@@ -96,11 +97,11 @@ def load_published(folder: Path = FOLDER) -> DataSet:
     Raises:
         UsageError: if a file of it is missing.
     """
-    text = {"video": "string", "pretrain_environment": "string", "pretrain_steps": "Int64"}
+    text: dict[Hashable, str] = {"video": "string", "pretrain_environment": "string", "pretrain_steps": "Int64"}
     tables = {name: _read(folder / f"{name}.csv", text) for name in _FILES}
     encoders = [_encoder(row) for _, row in tables["ik_encoders"].fillna({"video": ""}).iterrows()]
     by_key = {(each.environment, each.transitions, each.video): each for each in encoders}
-    points = {key: group for key, group in tables["curves"].fillna({"video": ""}).groupby(_KEYS)}
+    points = dict(tuple(tables["curves"].fillna({"video": ""}).groupby(_KEYS)))
     runs = []
     for _, row in tables["runs"].fillna({"video": "", "pretrain_environment": ""}).iterrows():
         curve = points[tuple(row[_KEYS])].reset_index(drop=True)[["step", "return", "smoothed"]]
@@ -111,9 +112,10 @@ def load_published(folder: Path = FOLDER) -> DataSet:
             runs.append(_run(row, figure, condition, curve, encoder))
     order = list(_LABELS)
     runs.sort(key=lambda run: (run.figure, run.environment, order.index(run.condition), run.seed, int(run.video or 0)))
+    encoders.sort(key=lambda each: (each.environment, each.video, each.transitions))
     used = tables["imagenet"].set_index("epoch").loc[IMAGENET_EPOCH]
     classifier = Classifier("grouping", "grouped", 0, float(used["val_top1"]) / 100, 1 / 100)
-    return DataSet("Authors' logs", "", tuple(runs), tuple(encoders), (classifier,), len(runs))
+    return DataSet("Authors' logs", "", tuple(runs), tuple(encoders), (classifier,), len(tables["runs"]))
 
 
 def _places(figure: int, condition: str) -> list[tuple[int, str]]:
@@ -171,7 +173,7 @@ def _condition(row: pd.Series) -> str:
     return {8: f"ik-{row['pretrain_env']}", 10: "ik", 11: f"t{row['pretrain_steps']}"}[row["figure"]]
 
 
-def _read(path: Path, types: dict[str, str]) -> pd.DataFrame:
+def _read(path: Path, types: Mapping[Hashable, str]) -> pd.DataFrame:
     if not path.is_file():
         raise UsageError(f"{path}: no such file; paper_figures/published/README.md says what belongs there")
     return pd.read_csv(path, dtype=types)

@@ -86,6 +86,11 @@ class Run:
         return f"Figure {self.figure}" if not self.manifest else self.manifest
 
     @property
+    def identity(self) -> Hashable:
+        """The same for two experiments that share the run."""
+        return self.job.id if self.job else (self.environment, self.repetition, self.steps, self.hours)
+
+    @property
     def repetition(self) -> Hashable:
         """What runs of two conditions are paired by."""
         return self.seed, self.video
@@ -102,7 +107,12 @@ class DataSet:
     encoders: tuple[Encoder, ...]
     classifiers: tuple[Classifier, ...]
     planned: int
-    "Training runs that there would be if all were finished."
+    "Distinct training runs that there would be if all were finished."
+
+    @property
+    def distinct(self) -> int:
+        """Finished training runs, those that several experiments share counted once."""
+        return len({run.identity for run in self.runs})
 
     @property
     def comparable(self) -> bool:
@@ -193,8 +203,9 @@ def load_runs(manifests: Sequence[Manifest], folders: Sequence[Path], name: str)
         if runs is not None:
             encoder = encoders.get(curve.job.inputs[0].id) if curve.job.inputs else None
             found += _load_run(manifest, curve, runs, encoder)
+    count = len({curve.job.id for _, curve in planned})
     return DataSet(
-        name, manifests[0].profile, tuple(found), tuple(encoders.values()), tuple(classifiers.values()), len(planned)
+        name, manifests[0].profile, tuple(found), tuple(encoders.values()), tuple(classifiers.values()), count
     )
 
 

@@ -87,7 +87,7 @@ def bootstrap(
 
 def mean_of_tasks(strata: Sequence[np.ndarray], axis: int = 0) -> np.ndarray:
     """Returns the mean over tasks of the mean over runs (axis `axis` of each stratum)."""
-    return np.mean([scores.mean(axis) for scores in strata], axis=0)
+    return np.asarray(np.mean([scores.mean(axis) for scores in strata], axis=0))
 
 
 def interquartile_mean(strata: Sequence[np.ndarray], axis: int = 0) -> np.ndarray:
@@ -96,7 +96,7 @@ def interquartile_mean(strata: Sequence[np.ndarray], axis: int = 0) -> np.ndarra
 
 
 def aggregate(strata: Sequence[np.ndarray], statistic: Callable[..., np.ndarray] = mean_of_tasks) -> Interval:
-    """Returns `mean_of_tasks` or `interquartile_mean` of scores, each [runs], with its stratified bootstrap interval."""
+    """Returns `mean_of_tasks` or `interquartile_mean` of scores, each [runs], with its bootstrap interval."""
     count = sum(map(len, strata))
     value = float(statistic(strata)) if count else nan
     if not count or min(map(len, strata)) < 2:
@@ -122,9 +122,10 @@ def curve_band(curves: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
 class Difference:
     """The difference of two conditions' mean scores on one task, first minus second.
 
-    Two intervals: the percentile bootstrap's, and Student's (Welch's, where runs are not paired). With n pairs the first
-    can never leave the range of the n differences; for three it *is* that range and covers the truth in 75 of
-    100 cases, not 95. The second is exact for normal scores. `low` and `high` span both.
+    Two intervals: the percentile bootstrap's, and Student's (Welch's, where runs are not paired). With n pairs the
+    first can never leave the range of the n differences; for three it *is* that range and covers the middle of a
+    symmetric distribution in 75 of 100 cases, not 95. The second is exact for normal paired differences. `low` and
+    `high` span both.
     """
 
     value: float
@@ -163,16 +164,22 @@ def difference(first: Mapping[Hashable, float], second: Mapping[Hashable, float]
     Args:
         first: score of each run.
         second: of what it is compared with.
-        pair: subtract run by run where at least two repetitions are shared; runs without a partner are then left out.
-            False: the repetitions' names mean nothing, as between two laboratories.
+        pair: subtract run by run where repetitions are shared; runs without a partner are then left out. (One shared
+            repetition of several on either side is too little to leave the others out.) False: the names of
+            repetitions mean nothing, as between two laboratories.
 
     Raises:
         ValueError: if either is empty.
     """
-    shared = [key for key in first if key in second]
-    if pair and (len(shared) > 1 or (len(first) == len(second) == 1 and shared)):
+    shared = _partners(first, second) if pair else []
+    if shared:
         return _paired(np.array([first[key] - second[key] for key in shared]))
     return _unpaired(np.array(list(first.values())), np.array(list(second.values())))
+
+
+def _partners(first: Mapping[Hashable, float], second: Mapping[Hashable, float]) -> list[Hashable]:
+    shared = [key for key in first if key in second]
+    return shared if len(shared) > 1 or min(len(first), len(second)) == 1 else []
 
 
 def _paired(differences: np.ndarray) -> Difference:
@@ -208,8 +215,8 @@ def probability_of_improvement(first: Mapping[Hashable, float], second: Mapping[
     interval, since a bootstrap of three wins in three pairs would claim certainty. Otherwise rliable's, over all
     combinations, with a stratified bootstrap interval.
     """
-    shared = [key for key in first if key in second]
-    if len(shared) > 1 or (len(first) == len(second) == 1 and shared):
+    shared = _partners(first, second)
+    if shared:
         wins = sum(first[key] > second[key] for key in shared)
         exact = stats.binomtest(wins, len(shared)).proportion_ci(CONFIDENCE, "exact")
         return Interval(wins / len(shared), float(exact.low), float(exact.high), len(shared))

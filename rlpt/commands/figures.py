@@ -39,3 +39,49 @@ def plot(
     options = ["--data", str(data), "--out", str(runs / "figures"), *(["--profile", profile] if profile else [])]
     if subprocess.run([sys.executable, str(scripts[0]), *options], check=False).returncode:
         sys.exit(1)
+
+
+@click.command()
+@click.argument("manifests", metavar="[MANIFEST]...", nargs=-1, type=click.Path(path_type=Path))
+@click.option(
+    "--profile",
+    "profiles",
+    multiple=True,
+    default=("paper", "lite"),
+    show_default=True,
+    help="Scale of the runs to look at (repeatable).",
+)
+@click.option(
+    "--runs",
+    "folders",
+    type=click.Path(path_type=Path),
+    multiple=True,
+    default=(Path("runs"),),
+    show_default=True,
+    help="Where finished runs are looked for (repeatable).",
+)
+@click.option("--out", type=click.Path(path_type=Path), default=Path("runs/report"), show_default=True)
+def report(manifests: tuple[Path, ...], profiles: tuple[str, ...], folders: tuple[Path, ...], out: Path) -> None:
+    """Judge every claim of the paper, by the authors' logs and by finished runs, in one HTML page.
+
+    Without a MANIFEST it looks at those of the paper's figures and at the controls. Beside index.html it writes
+    report.md and claims.json.
+
+    \b
+    Examples:
+      rlpt report
+      rlpt report --runs results/lite/fig08 --profile lite --out report
+      rlpt report my_experiment.toml
+    """
+    from rlpt.manifest import load_manifest
+    from rlpt.report import write_report
+
+    chosen = manifests or _judged_manifests()
+    loaded = {profile: [load_manifest(path, profile) for path in chosen] for profile in dict.fromkeys(profiles)}
+    for path in write_report(loaded, folders, out):
+        click.echo(f"report: {path}")
+
+
+def _judged_manifests() -> list[Path]:
+    folder = Path(__file__).parents[2] / "experiments"
+    return [*sorted(folder.glob("fig*.toml")), *sorted((folder / "extra").glob("*.toml"))]
