@@ -13,6 +13,7 @@ from typing import Annotated, Literal, Self
 
 from pydantic import Field, model_validator
 
+from rlpt.envs.tasks import split_name
 from rlpt.errors import UsageError
 from rlpt.manifest import Manifest, Name, load_document
 from rlpt.results import DataSet
@@ -60,6 +61,15 @@ class Comparison(Section):
     expect: Expectation
     metric: Metric | None = None
     "Left out: the claim's."
+
+    @model_validator(mode="after")
+    def _tasks_exist(self) -> Self:
+        for name in filter(None, self.environments):
+            try:
+                split_name(name)
+            except UsageError as error:
+                raise ValueError(f"environments: {error}") from None
+        return self
 
 
 class Claim(Section):
@@ -164,21 +174,17 @@ def load_claims(path: Path = CLAIMS) -> dict[str, Claim]:
 
 
 def check_claims(claims: Mapping[str, Claim], manifests: Mapping[str, Manifest], path: Path = CLAIMS) -> None:
-    """Raises UsageError if a claim names an environment or a condition that its manifest (by name) does not have."""
+    """Raises UsageError if a claim names a condition that its manifest (by name) does not have."""
     for name, claim in claims.items():
         manifest = manifests.get(claim.manifest)
         if manifest is None:
             continue
         conditions = [experiment.name for experiment in manifest.experiments]
         for each in claim.compare:
-            for key, given, accepted in (
-                ("condition", _listed(each.condition), conditions),
-                ("versus", _listed(each.versus), conditions),
-                ("environments", each.environments, ["", *manifest.environments]),
-            ):
-                for value in given:
-                    if value not in accepted:
-                        known = ", ".join(filter(None, accepted))
+            for key, given in (("condition", each.condition), ("versus", each.versus)):
+                for value in _listed(given):
+                    if value not in conditions:
+                        known = ", ".join(conditions)
                         raise UsageError(f"{path}: claims.{name}: {key} {value!r} is not in {manifest.path}: {known}")
 
 

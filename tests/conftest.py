@@ -6,10 +6,12 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
+import yaml
 
 import rlpt.envs.rendering  # noqa: F401 - chooses how to render, before anything imports dm_control
+from rlpt.files import write_json, write_text
 from rlpt.interruption import Checkpoints, Schedule
-from rlpt.jobs import plan
+from rlpt.jobs import Job, plan
 from rlpt.manifest import Manifest, load_manifest
 from rlpt.pipeline import Execution, run_job
 from rlpt.settings import Settings
@@ -98,3 +100,28 @@ def finished_runs(tmp_path_factory: pytest.TempPathFactory) -> tuple[Manifest, P
     for job in plan(manifest):
         run_job(job, Execution(runs, runs / "data", "cpu", 1, quiet=True), manifest.describe())
     return manifest, runs
+
+
+def write_finished_run(job: Job, runs: Path, returns: list[float]) -> None:
+    """Writes a finished training run's folder, and those of its encoder, as the stages would leave them.
+
+    Its numbers are made up, so that a test knows what has to come out of them.
+    """
+    for needed in job.inputs:
+        folder = needed.folder(runs).path
+        if not folder.exists():
+            learned = {"test_mse_of_mean_action": 0.33, "train_mse": 0.1, "test_mse": 0.033, "test_r2": 0.9}
+            classified = {"val_top1": 0.5 + 0.01 * needed.seed, "chance_top1": 0.01}
+            write_json(folder / "summary.json", learned if needed.inputs else classified)
+            _write_origin(folder, needed)
+    folder = job.folder(runs).path
+    rows = [f"{250 * number},{number},{value}" for number, value in enumerate(returns, 1)]
+    write_text(folder / "episodes.csv", "\n".join(["step,episode,return", *rows, ""]))
+    _write_origin(folder, job)
+
+
+def _write_origin(folder: Path, job: Job) -> None:
+    write_text(folder / "settings.yaml", yaml.safe_dump(job.identity(), sort_keys=False))
+    session = {"machine": {"gpu": None, "processor": "A processor"}, "threads": 2, "seconds": 1800.0}
+    code = {"rlpt": "0.1.0", "commit": "0123456789abcdef", "dirty": False}
+    write_json(folder / "provenance.json", {"code": code, "sessions": [session]})

@@ -1,0 +1,145 @@
+"""Runs from folders as records, their agreement with the authors' logs, and their statistics."""
+
+import json
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from rlpt.agreement import agreements, directions, encoder_outcomes
+from rlpt.errors import UsageError
+from rlpt.jobs import curves
+from rlpt.manifest import Manifest, load_manifest
+from rlpt.published import load_published
+from rlpt.results import DataSet, figure_number, load_runs
+from rlpt.summaries import across_tasks, condition_summaries, experiments
+from tests.conftest import REPOSITORY, write_finished_run
+
+FIGURE_8 = REPOSITORY / "experiments" / "fig08_ik.toml"
+EPISODES = 60
+LEVELS = {"baseline": 300.0, "ik-cheetah": 305.0, "ik-reacher": 800.0, "ik-walker": 200.0}
+
+
+def finish(manifest: Manifest, runs: Path, episodes: int = EPISODES) -> DataSet:
+    """Finishes all runs of Figure 8: each condition at its level, seeds one apart."""
+    for curve in curves(manifest):
+        offset = manifest.seeds.index(curve.seed)
+        write_finished_run(curve.job, runs, list(np.linspace(0, 2, episodes) + LEVELS[curve.condition] + offset))
+    return load_runs([manifest], [runs], "Ours")
+
+
+def test_a_run_folder_as_a_record(tmp_path: Path) -> None:
+    manifest = load_manifest(FIGURE_8)
+    data = finish(manifest, tmp_path)
+    assert (len(data.runs), data.planned, data.distinct) == (36, 36, 36)
+    (run,) = (each for each in data.select(8, "fig08_ik", "reacher-easy", ["ik-cheetah"]) if each.seed == 42)
+    assert run.scores["auc"] == pytest.approx(307)
+    assert run.scores["final"] == pytest.approx(306 + np.linspace(0, 2, EPISODES)[-15:].mean())
+    assert run.scores["early"] == pytest.approx(306 + np.linspace(0, 2, EPISODES)[:15].mean())
+    assert (run.hours, run.steps) == (0.5, 80_000)
+    assert run.steps_per_second == pytest.approx(80_000 / 1800)
+    assert run.encoder is not None
+    assert (run.encoder.environment, run.encoder.transitions) == ("cheetah-run", 200_000)
+    assert run.encoder.test_r2 == pytest.approx(0.9)
+    assert len(data.encoders) == 3
+    assert 24 <= len(run.curve) <= 60
+
+
+def test_unfinished_runs_are_left_out_and_folders_add_up(tmp_path: Path) -> None:
+    manifest = load_manifest(FIGURE_8)
+    first, second, *_ = curves(manifest)
+    write_finished_run(first.job, tmp_path / "a", [1.0])
+    write_finished_run(second.job, tmp_path / "b", [2.0])
+    data = load_runs([manifest], [tmp_path / "a", tmp_path / "b"], "Ours")
+    assert [run.scores["final"] for run in data.runs] == [1, 2]
+    assert load_runs([manifest], [tmp_path / "nowhere"], "Ours").runs == ()
+
+
+def test_a_run_that_several_manifests_share_counts_once(tmp_path: Path) -> None:
+    manifests = [load_manifest(FIGURE_8), load_manifest(FIGURE_8.with_name("fig11_budget.toml"))]
+    write_finished_run(curves(manifests[0])[0].job, tmp_path, [1.0])
+    data = load_runs(manifests, [tmp_path], "Ours")
+    assert [run.condition for run in data.runs] == ["baseline", "t0"]
+    assert (data.distinct, data.planned) == (1, 36 + 27)
+
+
+def test_an_episode_less_run_is_left_out_and_a_broken_one_named(tmp_path: Path) -> None:
+    manifest = load_manifest(FIGURE_8)
+    job = curves(manifest)[0].job
+    write_finished_run(job, tmp_path, [])
+    assert load_runs([manifest], [tmp_path], "Ours").runs == ()
+    (job.folder(tmp_path).path / "episodes.csv").write_text("nonsense\n")
+    with pytest.raises(UsageError, match=r"episodes\.csv: not readable"):
+        load_runs([manifest], [tmp_path], "Ours")
+
+
+def test_agreement_with_the_authors_is_by_interval(tmp_path: Path) -> None:
+    data = finish(load_manifest(FIGURE_8), tmp_path)
+    found = agreements(data, load_published())
+    assert len(found) == 4 * 3 * 2
+    by_place = {(each.environment, each.label): each for each in found if each.metric == "final"}
+    assert by_place["cheetah-run", "Baseline"].equivalent is True  # 302 against 319 ± 27
+    assert by_place["reacher-easy", "Baseline"].equivalent is None  # 302 against 295, but their seeds scatter by ± 160
+    assert by_place["cheetah-run", "IK reacher"].equivalent is False  # 802 against 287 ± 15
+    assert not any(each.difference.paired for each in found)
+
+
+def test_scaled_down_runs_are_compared_in_direction_only(tmp_path: Path) -> None:
+    data = finish(load_manifest(FIGURE_8, "lite"), tmp_path)
+    logs = load_published()
+    with pytest.raises(ValueError, match="lite"):
+        agreements(data, logs)
+    ways = {(each.environment, each.label): (each.theirs, each.ours) for each in directions(data, logs)}
+    assert len(ways) == 9
+    assert ways["reacher-easy", "IK reacher"] == ("up", "up")
+    assert ways["walker-walk", "IK walker"] == ("undecided", "down")
+
+
+def test_encoders_stand_beside_what_they_led_to(tmp_path: Path) -> None:
+    (row, *_) = encoder_outcomes(finish(load_manifest(FIGURE_8), tmp_path))
+    encoder, outcomes = row
+    assert encoder.environment == "cheetah-run"
+    assert [each.environment for each in outcomes] == ["cheetah-run", "reacher-easy", "walker-walk"]
+    for each in outcomes:
+        assert each.difference is not None
+        assert each.difference.value == pytest.approx(5)
+
+
+def test_a_dead_encoder_s_run_is_held_against_its_own_video_s_baseline() -> None:
+    rows = encoder_outcomes(load_published())
+    (outcomes,) = (found for encoder, found in rows if (encoder.environment, encoder.video) == ("reacher-easy", "99"))
+    (outcome,) = outcomes
+    assert outcome.difference is not None
+    assert outcome.difference.value == pytest.approx(227.4 - 557.7, abs=0.1)
+    assert not outcome.difference.known
+
+
+def test_statistics_of_an_experiment(tmp_path: Path) -> None:
+    data = finish(load_manifest(FIGURE_8), tmp_path)
+    (runs,) = experiments(data).values()
+    rows = {(each.environment, each.label): each for each in condition_summaries(runs, data)}
+    baseline, better, worse = (rows["walker-walk", label] for label in ("Baseline", "IK reacher", "IK walker"))
+    assert baseline.difference is None
+    assert better.difference is not None
+    assert better.difference.value == pytest.approx(500)
+    assert better.speed is not None
+    assert better.speed.reached == 3
+    assert worse.speed is not None
+    assert (worse.speed.reached, worse.speed.steps.value) == (0, 80_000)
+    (across, *_) = across_tasks(runs)
+    assert (across.tasks, across.mean.count) == (3, 9)
+    assert across.mean.low < across.iqm.value < across.mean.high
+
+
+def test_a_figure_s_number_is_in_its_manifest_s_name() -> None:
+    assert [figure_number(name) for name in ("fig08_ik", "fig11_published", "head_init")] == [8, 11, 0]
+
+
+def test_provenance_of_several_sessions_adds_up(tmp_path: Path) -> None:
+    manifest = load_manifest(FIGURE_8)
+    job = curves(manifest)[0].job
+    write_finished_run(job, tmp_path, [1.0])
+    path = job.folder(tmp_path).path / "provenance.json"
+    path.write_text(json.dumps({"sessions": [{"seconds": 1000.0}, {"seconds": 800.0}, {}]}))
+    (run,) = load_runs([manifest], [tmp_path], "Ours").runs
+    assert run.hours == 0.5
