@@ -15,7 +15,7 @@ DRAWINGS := fig01 fig02 fig03 fig04 fig05 fig06
 manifest  = $(firstword $(wildcard experiments/$(1)_*.toml))
 script    = $(firstword $(wildcard paper_figures/$(1)_*.py))
 
-.PHONY: help setup demo test lint bench reproduce-all figures clean-runs lock clean $(CURVES) $(DRAWINGS)
+.PHONY: help setup demo test lint bench reproduce-all report figures clean-runs lock clean $(CURVES) $(DRAWINGS)
 
 help: ## List the targets (default)
 	@echo "make TARGET [PROFILE=paper|lite|smoke] [JOBS=n] [RUNS=folder] [DATA=folder]"; echo
@@ -45,6 +45,9 @@ bench: setup ## Speed and memory beside a plain implementation
 	OMP_NUM_THREADS=$(JOBS) $(RLPT) bench
 
 reproduce-all: $(DRAWINGS) $(CURVES) ## Every figure: run what is missing, then draw
+
+report: setup ## Judge every claim of the paper: the authors' logs, and what is finished
+	$(RLPT) report $(addprefix --runs ,$(RUNS) $(wildcard results/*/*)) --out $(RUNS)/report
 
 figures: $(DRAWINGS) ## Redraw every figure from what exists; what is missing is labelled
 	$(foreach figure,$(CURVES),$(RLPT) plot $(call manifest,$(figure)) --profile $(PROFILE) $(WHERE) &&) true

@@ -46,7 +46,7 @@ class Chart:
 
 def readings(chart: Chart) -> list[dict[str, Any]]:
     """Returns what the page's script reads values from."""
-    return [{"label": each.label, "slot": each.slot, **each.values} for each in chart.series]
+    return [{"label": each.label, "slot": each.slot, "runs": len(each.raw), **each.values} for each in chart.series]
 
 
 @dataclass(frozen=True)

@@ -116,7 +116,7 @@ def test_runs_that_are_missing_leave_a_claim_open(claim: Claim) -> None:
 
 def test_classifiers_are_compared_by_their_seeds() -> None:
     entry = load_claims()["grouped-convolutions"]
-    own = [Classifier("grouping", name, seed, top1 + seed / 1000, 0.01)
+    own = [Classifier("grouping", f"{name}-{seed}" if seed else name, seed, top1 + seed / 1000, 0.01)
            for name, top1 in (("grouped", 0.6), ("standard", 0.3)) for seed in range(3)]  # fmt: skip
     assert judge(entry, data(classifiers=tuple(own))).verdict == "holds"
     assert judge(entry, data(classifiers=tuple(own[:3]))).verdict == "not run"

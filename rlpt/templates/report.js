@@ -18,7 +18,9 @@ for (const chart of document.querySelectorAll(".chart")) {
     for (const each of series) {
       const point = (each[mode()] || each.smoothed).find((candidate) => candidate[0] === stop);
       if (point) {
-        const range = point[2] === null ? "(one run)" : `[${text(point[2])}, ${text(point[3])}]`;
+        let range = `[${text(point[2])}, ${text(point[3])}]`;
+        if (point[2] === null || each.runs === 1) range = "(one run)";
+        else if (mode() === "raw") range = `(${text(point[2])} – ${text(point[3])})`;
         found.push([each, `${each.label} ${text(point[1])} ${range}`]);
       }
     }
