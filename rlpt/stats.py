@@ -6,10 +6,11 @@ so that the same scores give the same intervals. (rliable's own resampling draws
 `random_state` it is given, and needs equally many runs a task; the tests compare the two.)
 """
 
-from collections.abc import Callable, Hashable, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from math import inf, isnan, nan, sqrt
+from typing import Any
 
 import numpy as np
 from rliable import metrics
@@ -158,7 +159,7 @@ class Difference:
         return self.deviation / sqrt(self.count)
 
 
-def difference(first: Mapping[Hashable, float], second: Mapping[Hashable, float], pair: bool = True) -> Difference:
+def difference(first: Mapping[Any, float], second: Mapping[Any, float], pair: bool = True) -> Difference:
     """Compares scores by what they were repeated over, such as (seed, video).
 
     Args:
@@ -177,7 +178,7 @@ def difference(first: Mapping[Hashable, float], second: Mapping[Hashable, float]
     return _unpaired(np.array(list(first.values())), np.array(list(second.values())))
 
 
-def _partners(first: Mapping[Hashable, float], second: Mapping[Hashable, float]) -> list[Hashable]:
+def _partners(first: Mapping[Any, float], second: Mapping[Any, float]) -> list[Any]:
     shared = [key for key in first if key in second]
     return shared if len(shared) > 1 or min(len(first), len(second)) == 1 else []
 
@@ -208,7 +209,7 @@ def _unpaired(first: np.ndarray, second: np.ndarray) -> Difference:
     return Difference(value, (float(low), float(high)), student, error * sqrt(count), count, False)
 
 
-def probability_of_improvement(first: Mapping[Hashable, float], second: Mapping[Hashable, float]) -> Interval:
+def probability_of_improvement(first: Mapping[Any, float], second: Mapping[Any, float]) -> Interval:
     """Returns the chance that a run of the first condition beats one of the second.
 
     Of pairs, where repetitions are shared, it is the share that improved (a tie is none), with the exact binomial

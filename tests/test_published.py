@@ -1,15 +1,15 @@
 """The digest of the authors' logs: what it says, and that it is what the logs say."""
 
+import runpy
 from pathlib import Path
 
 import pandas as pd
 import pytest
 from click.testing import CliRunner
 
-from paper_figures.digest_published import main
 from rlpt.errors import UsageError
 from rlpt.published import FOLDER, load_published, write_digest
-from tests.conftest import REFERENCE
+from tests.conftest import REFERENCE, REPOSITORY
 
 LOGS = REFERENCE / "published_episodes.csv"
 needs_logs = pytest.mark.skipif(not LOGS.is_file(), reason=f"the authors' logs are not here: {LOGS}")
@@ -72,6 +72,7 @@ def test_three_encoders_had_learned_nothing() -> None:
 def test_a_missing_file_is_named(tmp_path: Path) -> None:
     with pytest.raises(UsageError, match=r"runs\.csv: no such file"):
         load_published(tmp_path)
+    main = runpy.run_path(str(REPOSITORY / "paper_figures" / "digest_published.py"))["main"]
     result = CliRunner().invoke(main, [str(tmp_path), "--out", str(tmp_path / "out")])
     assert result.exit_code == 2
     assert "published_episodes.csv: no such file" in result.output

@@ -22,6 +22,20 @@ EXPERIMENTS = REPOSITORY / "experiments"
 COMMITTED = REPOSITORY / "docs" / "report"
 
 
+OWN = """
+title = "Mine <&>"
+environments = ["reacher-easy"]
+seeds = [1, 2]
+
+[conditions.scratch]
+label = "Scratch"
+
+[conditions.ik]
+label = "IK"
+pretrain = "ik"
+"""
+
+
 class Page(HTMLParser):
     """Collects ids, links and whatever would be fetched."""
 
@@ -125,8 +139,7 @@ def test_paper_runs_are_held_against_the_authors_and_lite_ones_are_not(tmp_path:
 def test_a_manifest_of_one_s_own_is_reported_too(tmp_path: Path) -> None:
     own = tmp_path / "experiments" / "mine.toml"
     own.parent.mkdir()
-    own.write_text('title = "Mine <&>"\nenvironments = ["reacher-easy"]\nseeds = [1, 2]\n'
-                   '[conditions.scratch]\nlabel = "Scratch"\n[conditions.ik]\nlabel = "IK"\npretrain = "ik"\n')  # fmt: skip
+    own.write_text(OWN)
     (own.parent / "profiles").mkdir()
     (own.parent / "profiles" / "paper.toml").write_text("")
     for curve in curves(load_manifest(own)):
