@@ -49,23 +49,27 @@ def run_job(job: Job, execution: Execution) -> None:
     folder = job.folder(execution.runs)
     if folder.state() == "done":
         return
-    for needed in job.inputs:
-        if needed.folder(execution.runs).state() != "done":
-            raise UsageError(
-                f"{needed.folder(execution.runs).path}: not there, and {job.id} needs it: "
-                f"run `rlpt {needed.stage}` first, or `rlpt run` for everything in order"
-            )
     import torch
 
     threads = execution.threads or available_cores()
     torch.set_num_threads(threads)
     device = choose_device(execution.device)
-    inputs = [needed.folder(execution.runs).path for needed in job.inputs]
     with folder.claim(job.identity()) as work, progress_bar(job.id, steps(job), execution.quiet) as bar:
+        inputs = [_finished(needed, job, execution.runs) for needed in job.inputs]
         checkpoints = Checkpoints(work / CHECKPOINT_FILE, execution.schedule)
         report = _noted(bar, work / PROGRESS_FILE)
         with stopping_on_signals(checkpoints.request_stop):
             _STAGES[job.stage](_Task(job, inputs, work, execution.data, device, threads, checkpoints, report))
+
+
+def _finished(needed: Job, job: Job, runs: Path) -> Path:
+    folder = needed.folder(runs)
+    if folder.state() != "done":
+        raise UsageError(
+            f"{folder.path}: not there, and {job.id} needs it: "
+            f"run `rlpt {needed.stage}` first, or `rlpt run` for everything in order"
+        )
+    return folder.path
 
 
 @dataclass(frozen=True)
