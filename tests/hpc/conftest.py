@@ -12,6 +12,10 @@ import pytest
 from tests.conftest import REPOSITORY
 from tests.hpc.slurm_cluster import slurm_cluster
 
+# Scripts that stand in for a registry and for an installed Apptainer; not distributed with the project.
+HPC = Path(os.environ.get("RLPT_HPC", REPOSITORY.parent / "shared" / "hpc"))
+# In the home folder, which that Apptainer sees.
+_BASE = Path(os.environ.get("RLPT_BASE", Path.home() / ".cache" / "rlpt-hpc" / "debian12"))
 _SECONDS_TO_WAIT = 480
 
 Cluster = Callable[..., subprocess.CompletedProcess[str]]
@@ -30,16 +34,26 @@ def slurm(tmp_path_factory: pytest.TempPathFactory) -> Iterator[dict[str, str]]:
         yield variables
 
 
+@pytest.fixture(scope="session")
+def debian() -> Path:
+    """Makes a Debian 12 to build images on: a folder, and localhost/debian:12 in buildah's store."""
+    script = HPC / "base-rootfs.sh"
+    if os.geteuid() != 0 or not script.is_file():
+        pytest.skip(f"making a base image needs root and {script}")
+    subprocess.run([script, _BASE], check=True)
+    return _BASE
+
+
 @pytest.fixture
-def on_cluster(slurm: dict[str, str], tmp_path: Path) -> Iterator[Cluster]:
+def on_cluster(slurm: dict[str, str]) -> Iterator[Cluster]:
     """Runs a program on the cluster's login node, so to say; "rlpt" is this installation's.
 
     Whatever a test leaves in the queue is cancelled after it.
     """
 
-    def call(program: str, *arguments: str, check: bool = True) -> subprocess.CompletedProcess[str]:
+    def call(program: str, *arguments: str, check: bool = True, **more: str) -> subprocess.CompletedProcess[str]:
         words = [sys.executable, "-m", "rlpt"] if program == "rlpt" else [program]
-        variables = os.environ | slurm | {"COLUMNS": "200"}
+        variables = os.environ | slurm | {"COLUMNS": "400"} | more
         done = subprocess.run(
             [*words, *arguments], env=variables, cwd=REPOSITORY, capture_output=True, text=True, check=False
         )

@@ -15,7 +15,7 @@ FIG08 = str(REPOSITORY / "experiments" / "fig08_ik.toml")
 DEMO = str(REPOSITORY / "experiments" / "demo.toml")
 ON_SLURM = ("--executor=slurm", "--cpus=1", "--mem=1500M")
 # Long enough for Slurm to end it at least once at a time limit of a minute.
-LONG = ("--profile=smoke", "--condition=baseline", "--set=train.steps=4000", "--set=agent.hidden=256")
+LONG = ("--profile=smoke", "--condition=baseline", "--set=train.steps=3000")
 ENDLESS = ("--profile=smoke", "--condition=baseline", "--set=train.steps=1000000")
 
 
@@ -38,29 +38,30 @@ def wait_for_training(runs: Path) -> None:
 
 
 def test_a_figure_goes_through_the_arrays(on_cluster: Cluster, tmp_path: Path) -> None:
-    where = ("--profile=smoke", "--env=reacher-easy", f"--runs={tmp_path}")
+    conditions = [f"--condition={name}" for name in ("baseline", "ik-reacher", "ik-walker")]
+    where = ("--profile=smoke", "--env=reacher-easy", *conditions, f"--runs={tmp_path}")
     options = (*where, *ON_SLURM, "--runs-per-gpu=2", "--array-parallelism=2")
     scripts = on_cluster("rlpt", "plan", FIG08, *options).stdout
     assert (tmp_path / "slurm").exists() is False
     assert scripts.count("#!/usr/bin/env bash") == 4
 
     submitted = on_cluster("rlpt", "run", FIG08, *options).stdout
-    assert "train, 3 jobs in 2 tasks" in submitted
-    assert "10 submitted, 0 in the queue before, 0 done" in submitted
+    assert "train, 2 jobs in 1 tasks" in submitted
+    assert "7 submitted, 0 in the queue before, 0 done" in submitted
     for line in scripts.splitlines():
         if line.startswith("#SBATCH --job-name="):
             assert line.partition("=")[2] in on_cluster("squeue", "--noheader", "--format=%j").stdout
 
     again = on_cluster("rlpt", "run", FIG08, *options).stdout
     assert "submitted:" not in again
-    assert "0 submitted, 10 in the queue before" in again or "done" in again
+    assert "0 submitted, " in again
     status = on_cluster("rlpt", "status", FIG08, *where).stdout
     assert "pending (Dependency)" in status
 
     wait_until(lambda: queue_is_empty(on_cluster), "the arrays to end")
-    assert "10 done" in on_cluster("rlpt", "status", FIG08, *where).stdout
+    assert "7 done" in on_cluster("rlpt", "status", FIG08, *where).stdout
     drawn = on_cluster("rlpt", "run", FIG08, *options).stdout
-    assert "nothing to do: all 10 jobs are done" in drawn
+    assert "nothing to do: all 7 jobs are done" in drawn
     assert (tmp_path / "figures" / "fig08_ik-smoke.pdf").is_file()
 
 
@@ -68,7 +69,8 @@ def test_a_job_requeued_at_its_time_limit_ends_with_the_same_bytes(on_cluster: C
     broken, whole = tmp_path / "broken", tmp_path / "whole"
     on_cluster("rlpt", "run", DEMO, *LONG, *ON_SLURM, f"--runs={broken}", "--time=1")
     command = [sys.executable, "-m", "rlpt", "train", DEMO, *LONG, f"--runs={whole}", "--threads=1", "--quiet"]
-    subprocess.run(command, cwd=REPOSITORY, check=True, capture_output=True)
+    with subprocess.Popen(command, cwd=REPOSITORY, stdout=subprocess.DEVNULL) as uninterrupted:
+        assert uninterrupted.wait(480) == 0
     wait_until(lambda: queue_is_empty(on_cluster), "the job to end")
     (ours,), (expected,) = folders(broken, "train"), folders(whole, "train")
     sessions = json.loads((ours / "provenance.json").read_text())["sessions"]
