@@ -44,7 +44,17 @@ def test_the_image_answers_for_itself(apptainer: Path, sandbox: Path) -> None:
 
 
 def test_a_job_trains_inside(apptainer: Path, sandbox: Path, tmp_path: Path) -> None:
-    command = [str(apptainer), "run", str(sandbox), "train", DEMO, *SMALL, f"--runs={tmp_path}", "--threads=1", "--quiet"]
+    command = [
+        str(apptainer),
+        "run",
+        str(sandbox),
+        "train",
+        DEMO,
+        *SMALL,
+        f"--runs={tmp_path}",
+        "--threads=1",
+        "--quiet",
+    ]
     done = subprocess.run(command, cwd=REPOSITORY, capture_output=True, text=True, check=False)
     assert done.returncode == 0, done.stdout + done.stderr
     (policy,) = tmp_path.glob("train/*/policy.safetensors")

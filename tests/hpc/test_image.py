@@ -25,6 +25,11 @@ exec chroot --userspec=1000:1000 "$root" "$@"
 """
 
 
+def last_commit(form: str) -> str:
+    command = ["git", "log", "-1", f"--format={form}"]
+    return subprocess.run(command, cwd=REPOSITORY, capture_output=True, text=True, check=True).stdout.strip()
+
+
 def buildah(*arguments: str) -> str:
     environment = os.environ | _STORE
     return subprocess.run(
@@ -36,6 +41,8 @@ def buildah(*arguments: str) -> str:
 class Image:
     root: Path
     config: dict[str, Any]
+    commit: str
+    "What it was built from."
 
     def run(self, volumes: Path, *command: str) -> subprocess.CompletedProcess[str]:
         """Runs a command as the image's user, who can write to the folders runs and data of `volumes` alone."""
@@ -54,27 +61,18 @@ class Image:
 def image(debian: Path) -> Iterator[Image]:
     if shutil.which("buildah") is None:
         pytest.skip("buildah is not installed: apt-get install buildah")
-    flags = f"BUILD_FLAGS=--format docker --timestamp {commit_time()}"
+    commit = last_commit("%H")
+    flags = f"BUILD_FLAGS=--format docker --timestamp {last_commit('%ct')}"
     command = ["make", "image", "BUILDER=buildah", flags, "IMAGE=rlpt-test"]
     command += ["BASE_IMAGE=localhost/debian:12", "TORCH=cpu"]
     subprocess.run(command, cwd=REPOSITORY, env=os.environ | _STORE, check=True)
     container = buildah("from", "rlpt-test").strip()
     try:
         config = json.loads(buildah("inspect", "--type", "image", "rlpt-test"))["Docker"]["config"]
-        yield Image(Path(buildah("mount", container).strip()), config)
+        yield Image(Path(buildah("mount", container).strip()), config, commit)
     finally:
         buildah("rm", container)
         buildah("rmi", "rlpt-test")
-
-
-def commit_time() -> str:
-    command = ["git", "log", "-1", "--format=%ct"]
-    return subprocess.run(command, cwd=REPOSITORY, capture_output=True, text=True, check=True).stdout.strip()
-
-
-def commit() -> str:
-    command = ["git", "rev-parse", "HEAD"]
-    return subprocess.run(command, cwd=REPOSITORY, capture_output=True, text=True, check=True).stdout.strip()
 
 
 def test_the_image_says_what_it_is(image: Image) -> None:
@@ -84,7 +82,7 @@ def test_the_image_says_what_it_is(image: Image) -> None:
     assert config["Healthcheck"]["Test"] == ["CMD", "rlpt", "doctor"]
     assert set(config["Volumes"]) == {"/runs", "/data"}
     assert {"MUJOCO_GL=egl", "NVIDIA_DRIVER_CAPABILITIES=compute,graphics,utility"} <= set(config["Env"])
-    assert config["Labels"]["org.opencontainers.image.revision"] == commit()
+    assert config["Labels"]["org.opencontainers.image.revision"] == image.commit
     assert config["Labels"]["org.opencontainers.image.version"] == "0.1.0"
 
 
@@ -106,7 +104,7 @@ def test_no_compiler_cache_or_development_tool_is_left_behind(image: Image) -> N
 def test_the_health_check_renders(image: Image, tmp_path: Path) -> None:
     done = image.run(tmp_path, *image.config["Healthcheck"]["Test"][1:])
     assert done.returncode == 0, done.stdout + done.stderr
-    assert f"commit {commit()[:9]}" in done.stdout
+    assert f"commit {image.commit[:9]}" in done.stdout
     assert "rendering: egl, " in done.stdout
 
 
@@ -117,7 +115,7 @@ def test_the_demo_runs_read_only_without_root(image: Image, tmp_path: Path) -> N
     assert "4 ran" in done.stdout
     assert (tmp_path / "runs" / "figures" / "demo-smoke.pdf").stat().st_uid == 1000
     (provenance, *_) = (tmp_path / "runs" / "train").glob("*/provenance.json")
-    assert json.loads(provenance.read_text())["code"]["commit"] == commit()
+    assert json.loads(provenance.read_text())["code"]["commit"] == image.commit
 
 
 def test_the_dockerfile_has_no_known_faults() -> None:
