@@ -7,7 +7,25 @@ VENV    ?= .venv
 RLPT    := $(VENV)/bin/rlpt
 PYTHON  := $(VENV)/bin/python
 WHERE   := --runs $(RUNS)
-HOW     := --profile $(PROFILE) $(WHERE) --data $(DATA) --jobs $(JOBS)
+EXECUTOR ?= local
+SLURM   ?=
+HOW     := --profile $(PROFILE) $(WHERE) --data $(DATA) --jobs $(JOBS) --executor $(EXECUTOR) $(SLURM)
+
+# Images: the first of these programs that works here builds, on BASE_IMAGE if it is given, with TORCH=cuda or cpu.
+BUILDER   ?= $(shell for program in docker podman buildah; do \
+  $$program info >/dev/null 2>&1 && echo $$program && break; done)
+APPTAINER ?= apptainer
+IMAGE     ?= rlpt
+SIF       ?= rlpt.sif
+SIF_FLAGS ?= --force
+VERSION    = $(shell sed -n 's/^version = "\(.*\)"/\1/p' pyproject.toml)
+COMMIT     = $(shell git rev-parse HEAD)
+EPOCH      = $(shell git log -1 --format=%ct)
+# The same names in Dockerfile and Apptainer.def.
+BUILD_ARGS = $(foreach value,$(if $(BASE_IMAGE),BASE_IMAGE=$(BASE_IMAGE)) $(if $(TORCH),TORCH=$(TORCH)) \
+  RLPT_VERSION=$(VERSION) RLPT_COMMIT=$(COMMIT) SOURCE_DATE_EPOCH=$(EPOCH),--build-arg $(value))
+# docker rewrites times by itself; the other two need to be told, and that the image has a health check.
+BUILD_FLAGS ?= $(if $(filter docker,$(BUILDER)),,--layers --format docker --timestamp $(EPOCH))
 
 # Those that need no ImageNet come first.
 CURVES   := fig08 fig10 fig11 fig07 fig09
@@ -15,10 +33,10 @@ DRAWINGS := fig01 fig02 fig03 fig04 fig05 fig06
 manifest  = $(firstword $(wildcard experiments/$(1)_*.toml))
 script    = $(firstword $(wildcard paper_figures/$(1)_*.py))
 
-.PHONY: help setup demo test lint bench reproduce-all report figures clean-runs lock clean $(CURVES) $(DRAWINGS)
+.PHONY: help setup demo test test-hpc lint image sif bench reproduce-all report figures clean-runs lock clean $(CURVES) $(DRAWINGS)
 
 help: ## List the targets (default)
-	@echo "make TARGET [PROFILE=paper|lite|smoke] [JOBS=n] [RUNS=folder] [DATA=folder]"; echo
+	@echo "make TARGET [PROFILE=paper|lite|smoke] [JOBS=n] [RUNS=folder] [DATA=folder] [EXECUTOR=local|slurm] [SLURM=options]"; echo
 	@sed -n 's/^\([a-z0-9-]*\):.*## \(.*\)/  \1\t\2/p' $(MAKEFILE_LIST) | expand -t 18
 	@echo "  fig01 … fig06     The paper's pictures: tasks, samples, networks, data flow"
 	@echo "  fig07 … fig11     The paper's learning curves: run what is missing, then draw"
@@ -36,6 +54,9 @@ demo: setup ## The paper's central comparison in miniature, in minutes on two co
 test: setup ## Run the tests
 	$(PYTHON) -m pytest -n $(JOBS)
 
+test-hpc: setup ## Run the tests of Slurm, image and Apptainer (root, and their programs)
+	$(PYTHON) -m pytest -m hpc tests/hpc --durations=0
+
 lint: setup ## Check style and types
 	$(VENV)/bin/ruff check rlpt tests paper_figures benchmarks
 	$(VENV)/bin/ruff format --check rlpt tests paper_figures benchmarks
@@ -44,7 +65,7 @@ lint: setup ## Check style and types
 bench: setup ## Speed and memory beside a plain implementation
 	OMP_NUM_THREADS=$(JOBS) $(RLPT) bench
 
-reproduce-all: $(DRAWINGS) $(CURVES) ## Every figure: run what is missing, then draw
+reproduce-all: $(DRAWINGS) $(CURVES) ## Every figure: run (or submit) what is missing, then draw
 
 report: setup ## Judge every claim of the paper: the authors' logs, and what is finished
 	$(RLPT) report $(addprefix --runs ,$(RUNS) $(wildcard results/*/*)) --out $(RUNS)/report
@@ -67,6 +88,13 @@ $(CURVES): | setup
 
 $(DRAWINGS): | setup
 	$(PYTHON) $(call script,$@) --profile $(PROFILE) --data $(DATA) --out $(RUNS)/figures
+
+image: ## Build the container image with docker, podman or buildah
+	@[ -n "$(BUILDER)" ] || { echo "make image: none of docker, podman and buildah works here; install one" >&2; exit 2; }
+	$(BUILDER) build $(BUILD_FLAGS) $(BUILD_ARGS) -t $(IMAGE) .
+
+sif: ## Build the Apptainer image rlpt.sif (APPTAINER= names another program)
+	$(APPTAINER) build $(SIF_FLAGS) $(if $(BOOTSTRAP),--build-arg BOOTSTRAP=$(BOOTSTRAP)) $(BUILD_ARGS) $(SIF) Apptainer.def
 
 clean-runs: ## Delete all runs, after asking
 	@printf 'Delete %s with all results? [y/N] ' "$(RUNS)"; read answer; [ "$$answer" = y ] && rm -rf "$(RUNS)" || echo "nothing deleted"

@@ -1,9 +1,12 @@
 #!/usr/bin/env bash
-# Installs rlpt and everything it needs, from the lock files: `make setup`.
+# Installs rlpt and everything it needs, from the lock files: `make setup`, and in images one part after the other.
+#
+#   install/setup.sh [system] [packages] [code] [check]     all of them if none is named
 #
 #   PYTHON=python3.12   the interpreter to use      (default: python3.11, python3.12 or python3, the first that fits)
-#   VENV=.venv          where to install            ("none": into PYTHON's own environment, for containers)
+#   VENV=.venv          where to install
 #   TORCH=cpu|cuda      which build of PyTorch      (default: cuda beside an NVIDIA GPU, else cpu if the index has it)
+#   DEV=yes|no          what only development needs (default: yes)
 set -euo pipefail
 cd "$(dirname "$0")/.."
 
@@ -29,7 +32,7 @@ have_opengl() {
   [[ -e /dev/nvidia0 ]] || compgen -G '/usr/lib/*/dri/swrast_dri.so' >/dev/null || [[ $known == *libgallium* ]]
 }
 
-install_opengl() {
+system() {
   have_opengl && return
   local packages="libegl1 libopengl0 libgl1-mesa-dri" as_root=""
   [[ $(id -u) -eq 0 ]] || as_root="sudo -n"
@@ -55,15 +58,32 @@ install_torch() {
   "${pip[@]}" -r install/torch-cuda.lock
 }
 
-install_opengl
-python=$(find_python)
-if [[ ${VENV:=.venv} != none ]]; then
+packages() {
+  local python
+  python=$(find_python)
   "$VENV/bin/python" -m pip --version >/dev/null 2>&1 || "$python" -m venv --clear "$VENV"
-  python=$VENV/bin/python
-fi
-pip=("$python" -m pip install -q --disable-pip-version-check --no-deps --require-hashes)
-install_torch
-"${pip[@]}" -r install/requirements.lock
-# The lock files hold setuptools, which builds the package itself without asking the index for anything.
-"$python" -m pip install -q --disable-pip-version-check --no-deps --no-build-isolation -e .
-"$python" -m rlpt doctor
+  local pip=("$VENV/bin/python" -m pip install -q --disable-pip-version-check --no-deps --require-hashes)
+  # First what builds packages that come as source alone; no build asks the index for anything more.
+  "${pip[@]}" -r <(awk '/^[^ ]/ { keep = /^setuptools==/ } keep' install/requirements.lock)
+  pip+=(--no-build-isolation --use-pep517)
+  install_torch
+  "${pip[@]}" -r install/requirements.lock
+  [[ ${DEV:=yes} == no ]] || "${pip[@]}" -r install/dev.lock
+}
+
+code() {
+  "$VENV/bin/python" -m pip install -q --disable-pip-version-check --no-deps --no-build-isolation -e .
+}
+
+check() {
+  "$VENV/bin/python" -m rlpt doctor
+}
+
+: "${VENV:=.venv}"
+[[ $# -gt 0 ]] || set -- system packages code check
+for part in "$@"; do
+  case $part in
+    system | packages | code | check) "$part" ;;
+    *) fail "no part '$part'; there are: system packages code check" ;;
+  esac
+done

@@ -8,7 +8,7 @@ from typing import Any
 import click
 
 from rlpt import __version__
-from rlpt.commands import figures, inputs, machine, planning, records, stages
+from rlpt.commands import cluster, figures, inputs, machine, planning, records, stages
 from rlpt.errors import BUSY_STATUS, Busy, JobError, UsageError
 
 
@@ -68,6 +68,7 @@ for _command in (
     stages.train,
     stages.run,
     planning.status,
+    cluster.cancel,
     figures.plot,
     figures.report,
     records.show,

@@ -19,6 +19,7 @@ from rlpt.data.clips import Clip, find_clip
 from rlpt.envs.tasks import split_name
 from rlpt.errors import UsageError
 from rlpt.settings import Positive, Section, Settings
+from rlpt.slurm.settings import SlurmSettings
 
 Table = dict[str, Any]
 Name = Annotated[str, Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]*$")]
@@ -69,6 +70,7 @@ class _Document(Section):
     budget: Positive | None = None
     "N, the agent steps that pretraining data and reinforcement learning share; left out: train.steps is for RL alone."
     plot: PlotSettings = PlotSettings()
+    slurm: SlurmSettings = SlurmSettings()
     environment: Table = {}
     encoder: Table = {}
     generate: Table = {}
@@ -112,6 +114,7 @@ class Manifest:
     "Backgrounds of every run; (None,) where there is no distraction."
     experiments: tuple[Experiment, ...]
     plot: PlotSettings
+    slurm: SlurmSettings
 
     @property
     def name(self) -> str:
@@ -168,6 +171,7 @@ def load_manifest(path: Path, profile: str | None = None, overrides: tuple[str, 
         videos=tuple(_find_clip(path, video) for video in document.videos) or (None,),
         experiments=tuple(experiments),
         plot=document.plot,
+        slurm=document.slurm,
     )
 
 

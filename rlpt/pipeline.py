@@ -63,12 +63,6 @@ def run_job(job: Job, execution: Execution, manifest: dict[str, Any] | None = No
     folder = job.folder(execution.runs)
     if folder.state() == "done":
         return
-    for needed in job.inputs:
-        if needed.folder(execution.runs).state() != "done":
-            raise UsageError(
-                f"{needed.folder(execution.runs).path}: not there, and {job.id} needs it: "
-                f"run `rlpt {needed.stage}` first, or `rlpt run` for everything in order"
-            )
     import torch
 
     torch.set_num_threads(execution.threads or available_cores())
@@ -83,7 +77,7 @@ def run_job(job: Job, execution: Execution, manifest: dict[str, Any] | None = No
         explained(job, execution.runs),
         progress_bar(job.id, steps(job), execution.quiet) as bar,
     ):
-        inputs = [verified(needed.folder(execution.runs).path, OUTPUT_FILES[needed.stage]) for needed in job.inputs]
+        inputs = [_verified(needed, job, execution.runs) for needed in job.inputs]
         record["inputs"] = [
             {"stage": needed.stage, "id": needed.id, "file": path.name, "sha256": sha256}
             for needed, (path, sha256) in zip(job.inputs, inputs, strict=True)
@@ -93,6 +87,17 @@ def run_job(job: Job, execution: Execution, manifest: dict[str, Any] | None = No
         task = _Task(job, [path for path, _ in inputs], work, execution.data, device, checkpoints, report)
         with stopping_on_signals(checkpoints.request_stop):
             _STAGES[job.stage](task)
+
+
+def _verified(needed: Job, job: Job, runs: Path) -> tuple[Path, str]:
+    """Returns the path and SHA-256 of what `job` reads of another."""
+    folder = needed.folder(runs)
+    if folder.state() != "done":
+        raise UsageError(
+            f"{folder.path}: not there, and {job.id} needs it: "
+            f"run `rlpt {needed.stage}` first, or `rlpt run` for everything in order"
+        )
+    return verified(folder.path, OUTPUT_FILES[needed.stage])
 
 
 @dataclass(frozen=True)

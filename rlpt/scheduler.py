@@ -196,10 +196,15 @@ def _last_line(log: Path) -> str:
 
 def stage_command(job: Job, manifest: Manifest, execution: Execution) -> list[str]:
     """Returns the arguments of `rlpt` that run one job of a manifest; threads and time limit are the scheduler's."""
+    return [job.stage, *stage_options(manifest, execution), f"--job={job.id}"]
+
+
+def stage_options(manifest: Manifest, execution: Execution) -> list[str]:
+    """Returns what the commands of a manifest's jobs share."""
     schedule = execution.schedule
     options = [f"--profile={manifest.profile}", *(f"--set={text}" for text in manifest.overrides)]
     options += [f"--runs={execution.runs}", f"--data={execution.data}", f"--device={execution.device}"]
     options += [f"--checkpoint-minutes={schedule.minutes}"]
     options += [f"--checkpoint-steps={schedule.steps}"] if schedule.steps else []
     options += ["--deterministic"] if execution.deterministic else []
-    return [job.stage, str(manifest.path), *options, f"--job={job.id}"]
+    return [str(manifest.path), *options]

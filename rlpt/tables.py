@@ -2,6 +2,7 @@
 
 import json
 from collections import Counter
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -13,6 +14,7 @@ from rlpt.estimates import disk_bytes, gpu_hours, replay_bytes, steps
 from rlpt.jobs import Job
 from rlpt.pipeline import progress_of
 from rlpt.runs import SESSIONS_FILE
+from rlpt.slurm.queue import QueuedTask
 
 _STYLES = {"done": "green", "running": "cyan", "paused": "yellow", "failed": "red", "missing": "dim"}
 _UNITS = {"generate": "transitions", "pretrain": "updates", "train": "agent steps"}
@@ -61,9 +63,15 @@ def _print_sums(console: Console, jobs: list[Job]) -> None:
         console.print(f"     and, while it runs, for each training job's replay {_megabytes(replay)}", highlight=False)
 
 
-def status_table(jobs: list[Job], runs: Path) -> None:
-    """Prints each job's state; for running ones how far they are, for failed ones why."""
-    table = Table("state", "stage", box=None, header_style="bold")
+def status_table(jobs: list[Job], runs: Path, queued: Mapping[str, QueuedTask]) -> None:
+    """Prints each job's state, and its place in Slurm's queue; for running ones how far they are, for failed ones why.
+
+    Args:
+        jobs: in the order to print.
+        runs: where their folders are.
+        queued: tasks in the queue, by their jobs' ids.
+    """
+    table = Table("state", *(["queue"] if queued else []), "stage", box=None, header_style="bold")
     table.add_column("job", overflow="fold")
     table.add_column("")
     count: Counter[str] = Counter()
@@ -75,10 +83,17 @@ def status_table(jobs: list[Job], runs: Path) -> None:
         if state in ("running", "paused"):
             done, last = progress_of(job, runs)
             note = f"{done:,} of {steps(job):,}  {last}"
-        table.add_row(f"[{_STYLES[state]}]{state}[/]", job.stage, job.id, note)
+        task = queued.get(job.id)
+        place = [f"{task.id} {task.state.lower()} ({task.reason})" if task else ""] if queued else []
+        table.add_row(f"[{_STYLES[state]}]{state}[/]", *place, job.stage, job.id, note)
     console = Console()
     console.print(table)
-    console.print(", ".join(f"{number} {state}" for state, number in count.items()), highlight=False)
+    waiting = sum(job.id in queued for job in jobs)
+    sums = [
+        *(f"{number} {state}" for state, number in count.items()),
+        *([f"{waiting} in the queue"] if waiting else []),
+    ]
+    console.print(", ".join(sums), highlight=False)
 
 
 def _megabytes(size: int) -> str:

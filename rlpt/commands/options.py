@@ -7,6 +7,8 @@ from typing import Any
 
 import click
 
+from rlpt.errors import UsageError
+
 Command = Callable[..., Any]
 
 
@@ -70,6 +72,21 @@ _threads_option = click.option(
 )
 
 
+_executor_options = _options(
+    click.option("--executor", type=click.Choice(["local", "slurm"]), default="local", show_default=True),
+    click.option("--partition", metavar="NAME", help="Slurm: where to queue."),
+    click.option("--account", metavar="NAME", help="Slurm: who is charged."),
+    click.option("--qos", metavar="NAME", help="Slurm: quality of service."),
+    click.option("--gres", metavar="LIST", help="Slurm: resources of a pretraining or training task, such as gpu:1."),
+    click.option("--time", metavar="LIMIT", help="Slurm: a task's time limit; longer jobs go on after a requeue."),
+    click.option("--mem", metavar="SIZE", help="Slurm: a task's memory, such as 32G."),
+    click.option("--cpus", type=click.IntRange(min=1), help="Slurm: a task's cores."),
+    click.option("--array-parallelism", type=click.IntRange(min=1), help="Slurm: most tasks of an array at a time."),
+    click.option("--runs-per-gpu", type=click.IntRange(min=1), help="Slurm: training runs side by side in a task."),
+    click.option("--sif", metavar="FILE", help="Slurm: Apptainer image to run in."),
+)
+
+
 def takes_manifest(command: Command) -> Command:
     """Gives a command the Manifest and the Selection that the usual argument and options describe."""
 
@@ -122,3 +139,21 @@ def takes_execution(command: Command) -> Command:
     return _options(places, device_option, _deterministic_option, _threads_option, quiet_option, _schedule_options)(
         load
     )
+
+
+def takes_executor(command: Command) -> Command:
+    """Gives a command `cluster`: what the options say of Slurm, by setting; None where jobs run on this machine."""
+
+    @wraps(command)
+    def load(*arguments: Any, executor: str, **others: Any) -> Any:
+        from rlpt.slurm.settings import SlurmSettings
+
+        cluster = {name: others.pop(name) for name in SlurmSettings.model_fields}
+        if executor == "slurm":
+            return command(*arguments, cluster=cluster, **others)
+        given = [name for name, value in cluster.items() if value is not None]
+        if given:
+            raise UsageError(f"--{given[0].replace('_', '-')}: only with --executor slurm")
+        return command(*arguments, cluster=None, **others)
+
+    return _executor_options(load)

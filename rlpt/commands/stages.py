@@ -1,15 +1,16 @@
 """Commands that compute: one stage, or all of them in order."""
 
 import sys
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import click
 
-from rlpt.commands.options import takes_execution, takes_manifest
+from rlpt.commands.cluster import submit_missing
+from rlpt.commands.options import takes_execution, takes_executor, takes_manifest
 from rlpt.errors import UsageError
 
 if TYPE_CHECKING:
-    from rlpt.jobs import Selection
+    from rlpt.jobs import Job, Selection
     from rlpt.manifest import Manifest
     from rlpt.pipeline import Execution
 
@@ -71,25 +72,45 @@ train = _stage_command(
 
 @click.command()
 @takes_manifest
-@click.option("--jobs", "parallel", type=click.IntRange(min=1), default=1, show_default=True, help="Jobs at a time.")
+@click.option(
+    "--jobs", "parallel", type=click.IntRange(min=1), default=1, show_default=True, help="Jobs at a time, here."
+)
+@takes_executor
 @takes_execution
-def run(manifest: "Manifest", selection: "Selection", parallel: int, execution: "Execution") -> None:
-    """Do all that is missing, in order, then draw the figure.
+def run(
+    manifest: "Manifest",
+    selection: "Selection",
+    parallel: int,
+    cluster: dict[str, Any] | None,
+    execution: "Execution",
+) -> None:
+    """Do all that is missing, in order, then draw the figure; or submit it to Slurm.
 
     \b
     Examples:
       rlpt run experiments/demo.toml --jobs 2
       rlpt run experiments/fig08_ik.toml --profile smoke --jobs 2
+      rlpt run experiments/fig08_ik.toml --executor slurm --gres gpu:1 --time 24:00:00
     """
-    from rlpt.disk import require_room
     from rlpt.jobs import plan
-    from rlpt.pipeline import choose_device
     from rlpt.plots import draw_learning_curves
+
+    jobs = plan(manifest, selection)
+    if cluster is None:
+        _run_here(manifest, jobs, parallel, execution)
+    elif not submit_missing(manifest, jobs, execution, cluster):
+        return
+    for path in draw_learning_curves(manifest, selection, execution.runs):
+        click.echo(f"figure: {path}")
+
+
+def _run_here(manifest: "Manifest", jobs: "list[Job]", parallel: int, execution: "Execution") -> None:
+    from rlpt.disk import require_room
+    from rlpt.pipeline import choose_device
     from rlpt.scheduler import LocalScheduler, stage_command
 
     if execution.device == "cuda":
         choose_device(execution.device)
-    jobs = plan(manifest, selection)
     missing = [job for job in jobs if job.folder(execution.runs).state() != "done"]
     require_room(missing, parallel, execution.runs)
     outcome = LocalScheduler(jobs, execution, parallel, lambda job: stage_command(job, manifest, execution)).run()
@@ -99,5 +120,3 @@ def run(manifest: "Manifest", selection: "Selection", parallel: int, execution: 
         click.echo(", ".join(f"{count} {name}" for name, count in outcome.items() if count))
     if outcome["failed"]:
         sys.exit(1)
-    for path in draw_learning_curves(manifest, selection, execution.runs):
-        click.echo(f"figure: {path}")

@@ -1,0 +1,1 @@
+"""Running a manifest's jobs on a Slurm cluster, as job arrays."""

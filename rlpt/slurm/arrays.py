@@ -1,0 +1,142 @@
+"""From jobs to Slurm job arrays and their batch scripts."""
+
+import hashlib
+import os
+import shlex
+import sys
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
+from importlib import resources
+from pathlib import Path
+
+from rlpt.errors import UsageError
+from rlpt.jobs import Job, Stage
+from rlpt.manifest import Manifest
+from rlpt.pipeline import Execution
+from rlpt.scheduler import stage_options
+from rlpt.slurm.settings import SlurmSettings
+
+LOGS = "logs/slurm"
+"Below the runs folder: what the batch scripts themselves say."
+_SECONDS_TO_SAVE = 120
+
+
+@dataclass(frozen=True)
+class Array:
+    """Jobs of one stage that wait for the same arrays."""
+
+    name: str
+    stage: Stage
+    tasks: tuple[tuple[Job, ...], ...]
+    "Each task's jobs, which run side by side."
+    after: tuple[str, ...]
+    "Arrays that make inputs: names of those before it in the list, Slurm's numbers of those in the queue already."
+
+    @property
+    def job_count(self) -> int:
+        """Jobs of all tasks together."""
+        return sum(map(len, self.tasks))
+
+
+def arrays(
+    name: str, jobs: Sequence[Job], runs: Path, queued: Mapping[str, str], settings: SlurmSettings
+) -> list[Array]:
+    """Returns what has to be submitted: one array for each stage, and each set of arrays that its jobs wait for.
+
+    Args:
+        name: what the arrays' names begin with.
+        jobs: in the order of `rlpt.jobs.plan`.
+        runs: where results go; what is there already is left out.
+        queued: jobs in the queue by their ids, each with the array that it is in; left out too.
+        settings: how many runs share a task.
+    """
+    place = dict(queued)  # of each job that is still to be done: its array
+    groups: dict[tuple[Stage, frozenset[str]], list[Job]] = {}
+    for stage in dict.fromkeys(job.stage for job in jobs):
+        for job in jobs:
+            if job.stage != stage or job.id in queued or job.folder(runs).state() == "done":
+                continue
+            after = frozenset(place[needed.id] for needed in job.inputs if needed.id in place)
+            group = groups.setdefault((stage, after), [])
+            number = [after for known, after in groups if known == stage].index(after) + 1
+            place[job.id] = f"{name}-{stage}-{number}"
+            group.append(job)
+    return [
+        Array(
+            place[members[0].id],
+            stage,
+            _packed(members, settings.runs_per_gpu if stage == "train" else 1),
+            tuple(sorted(after)),
+        )
+        for (stage, after), members in groups.items()
+    ]
+
+
+def _packed(jobs: Sequence[Job], size: int) -> tuple[tuple[Job, ...], ...]:
+    return tuple(tuple(jobs[start : start + size]) for start in range(0, len(jobs), size))
+
+
+def batch_script(array: Array, manifest: Manifest, execution: Execution, settings: SlurmSettings) -> str:
+    """Returns the script of an array, whose dependency is left to `sbatch`'s command line.
+
+    Raises:
+        UsageError: if the Apptainer image is not there.
+    """
+    share = settings.cpus // settings.runs_per_gpu if array.stage == "train" else settings.cpus
+    execution = replace(execution, threads=execution.threads or max(1, share))
+    options = [*stage_options(manifest, execution), f"--threads={execution.threads}", "--quiet"]
+    tasks = "\n".join("  " + shlex.quote(" ".join(job.id for job in task)) for task in array.tasks)
+    body = resources.files("rlpt.slurm").joinpath("task.sh").read_text(encoding="utf-8")
+    lines = [
+        "#!/usr/bin/env bash",
+        *(f"#SBATCH {option}" for option in _requests(array, execution.runs, settings)),
+        f"export OMP_NUM_THREADS={execution.threads}",
+        f"stage={array.stage} runs={shlex.quote(str(execution.runs))}",
+        f"rlpt=({_program(execution, settings)})",
+        f"options=({shlex.join(options)})",
+        f"tasks=(\n{tasks}\n)",
+    ]
+    return "\n".join(lines) + "\n\n" + body
+
+
+def _requests(array: Array, runs: Path, settings: SlurmSettings) -> list[str]:
+    throttle = f"%{settings.array_parallelism}" if settings.array_parallelism else ""
+    wanted = {
+        "job-name": f"rlpt-{array.name}",
+        "array": f"0-{len(array.tasks) - 1}{throttle}",
+        "chdir": str(Path.cwd()),
+        "output": f"{runs.absolute() / LOGS}/%A_%a.log",
+        "open-mode": "append",
+        "signal": f"B:USR1@{_SECONDS_TO_SAVE}",
+        "nodes": "1",
+        "ntasks": "1",
+        "cpus-per-task": str(settings.cpus),
+        "mem": settings.mem,
+        "time": settings.time,
+        "gres": settings.gres if array.stage != "generate" else None,
+        "partition": settings.partition,
+        "account": settings.account,
+        "qos": settings.qos,
+    }
+    return ["--requeue", *(f"--{name}={shlex.quote(value)}" for name, value in wanted.items() if value)]
+
+
+def _program(execution: Execution, settings: SlurmSettings) -> str:
+    """Returns the words of a shell array that start rlpt, here or in the image."""
+    if settings.sif is None:
+        return shlex.join([sys.executable, "-m", "rlpt"])
+    image = Path(settings.sif)
+    if not image.exists():
+        raise UsageError(f"slurm.sif: {image}: no such file: `make sif` builds one, --sif names it")
+    # Data folders are often links to where a cluster keeps its data sets.
+    linked = [path for path in execution.data.glob("*") if path.is_symlink()]
+    folders = [Path.cwd(), execution.runs, execution.data, *linked]
+    binds = [f"--bind={folder}" for folder in dict.fromkeys(os.path.realpath(folder) for folder in folders)]
+    digest = [f"--env=RLPT_CONTAINER_DIGEST=sha256:{_sha256(image)}"] if image.is_file() else []
+    words = ["exec", "--nv", f"--pwd={Path.cwd()}", *binds, *digest, str(image.absolute()), "rlpt"]
+    return '"${APPTAINER:-apptainer}" ' + shlex.join(words)
+
+
+def _sha256(path: Path) -> str:
+    with path.open("rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()

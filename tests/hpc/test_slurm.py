@@ -1,0 +1,133 @@
+"""Whole figures, requeues, failures and cancellations on a real Slurm cluster of one node."""
+
+import json
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from rlpt.runs import TEMPORARY_FILES
+from tests.conftest import REPOSITORY
+from tests.hpc.conftest import Cluster, wait_until
+
+FIG08 = str(REPOSITORY / "experiments" / "fig08_ik.toml")
+DEMO = str(REPOSITORY / "experiments" / "demo.toml")
+ON_SLURM = ("--executor=slurm", "--cpus=1", "--mem=1500M")
+# Long enough for Slurm to end it at least once at a time limit of a minute.
+LONG = ("--profile=smoke", "--condition=baseline", "--set=train.steps=3000")
+ENDLESS = ("--profile=smoke", "--condition=baseline", "--set=train.steps=1000000")
+
+
+def queue_is_empty(on_cluster: Cluster) -> bool:
+    return not on_cluster("squeue", "--noheader").stdout
+
+
+def folders(runs: Path, stage: str) -> list[Path]:
+    return sorted(path for path in runs.glob(f"{stage}/*") if path.suffix != ".partial" and path.is_dir())
+
+
+def results(folder: Path) -> dict[str, bytes]:
+    """Returns what a run wrote, provenance and TensorBoard events aside."""
+    others = {"provenance.json", *TEMPORARY_FILES}
+    return {path.name: path.read_bytes() for path in folder.iterdir() if path.is_file() and path.name not in others}
+
+
+def wait_for_training(runs: Path) -> None:
+    wait_until(lambda: list(runs.glob("train/*.partial/updates.csv")), "training to begin")
+
+
+def test_a_figure_goes_through_the_arrays(on_cluster: Cluster, tmp_path: Path) -> None:
+    conditions = [f"--condition={name}" for name in ("baseline", "ik-reacher", "ik-walker")]
+    where = ("--profile=smoke", "--env=reacher-easy", *conditions, f"--runs={tmp_path}")
+    options = (*where, *ON_SLURM, "--runs-per-gpu=2", "--array-parallelism=2")
+    scripts = on_cluster("rlpt", "plan", FIG08, *options).stdout
+    assert (tmp_path / "slurm").exists() is False
+    assert scripts.count("#!/usr/bin/env bash") == 4
+
+    submitted = on_cluster("rlpt", "run", FIG08, *options).stdout
+    assert "train, 2 jobs in 1 tasks" in submitted
+    assert "7 submitted, 0 in the queue before, 0 done" in submitted
+    for line in scripts.splitlines():
+        if line.startswith("#SBATCH --job-name="):
+            assert line.partition("=")[2] in on_cluster("squeue", "--noheader", "--format=%j").stdout
+
+    again = on_cluster("rlpt", "run", FIG08, *options).stdout
+    assert "submitted:" not in again
+    assert "0 submitted, " in again
+    status = on_cluster("rlpt", "status", FIG08, *where).stdout
+    assert "pending (Dependency)" in status
+
+    wait_until(lambda: queue_is_empty(on_cluster), "the arrays to end")
+    assert "7 done" in on_cluster("rlpt", "status", FIG08, *where).stdout
+    drawn = on_cluster("rlpt", "run", FIG08, *options).stdout
+    assert "nothing to do: all 7 jobs are done" in drawn
+    assert (tmp_path / "figures" / "fig08_ik-smoke.pdf").is_file()
+
+
+def test_a_job_requeued_at_its_time_limit_ends_with_the_same_bytes(on_cluster: Cluster, tmp_path: Path) -> None:
+    broken, whole = tmp_path / "broken", tmp_path / "whole"
+    on_cluster("rlpt", "run", DEMO, *LONG, *ON_SLURM, f"--runs={broken}", "--time=1")
+    command = [sys.executable, "-m", "rlpt", "train", DEMO, *LONG, f"--runs={whole}", "--threads=1", "--quiet"]
+    with subprocess.Popen(command, cwd=REPOSITORY, stdout=subprocess.DEVNULL) as uninterrupted:
+        assert uninterrupted.wait(480) == 0
+    wait_until(lambda: queue_is_empty(on_cluster), "the job to end")
+    (ours,), (expected,) = folders(broken, "train"), folders(whole, "train")
+    sessions = json.loads((ours / "provenance.json").read_text())["sessions"]
+    assert len(sessions) > 1, "the time limit never came: the job is too short for this machine"
+    assert results(ours) == results(expected)
+    assert {"policy.safetensors", "episodes.csv", "updates.csv"} <= results(ours).keys()
+
+
+def test_a_preempted_job_saves_and_comes_back(on_cluster: Cluster, tmp_path: Path) -> None:
+    on_cluster("rlpt", "run", DEMO, *ENDLESS, *ON_SLURM, f"--runs={tmp_path}")
+    wait_for_training(tmp_path)
+    blocker = on_cluster("sbatch", "--parsable", "--partition=urgent", "--exclusive", "--wrap=sleep 10").stdout.strip()
+    wait_until(lambda: list(tmp_path.glob("train/*.partial/checkpoint.safetensors")), "the checkpoint")
+    wait_until(lambda: blocker not in on_cluster("squeue", "--noheader", "--format=%A").stdout, "the other job to end")
+    sessions = lambda: json.loads(next(tmp_path.glob("train/*.partial/sessions.json")).read_text())  # noqa: E731
+    wait_until(lambda: len(sessions()) == 2, "the job to come back")
+
+
+def test_a_failed_job_fails_what_needs_it_and_only_that(on_cluster: Cluster, tmp_path: Path) -> None:
+    in_the_way = tmp_path / "generate"
+    in_the_way.write_text("a file where a folder should be")
+    options = ("--profile=smoke", f"--runs={tmp_path}")
+    on_cluster("rlpt", "run", DEMO, *options, *ON_SLURM)
+    wait_until(lambda: queue_is_empty(on_cluster), "the arrays to end")
+    status = on_cluster("rlpt", "status", DEMO, *options).stdout
+    assert "1 done" in status, "the baseline needs nothing of what failed"
+    assert "2 failed" in status
+    assert "not there, and ik-reacher-easy" in status
+    states = on_cluster("scontrol", "show", "job", "--oneliner").stdout
+    logs = "\n".join(path.read_text() for path in (tmp_path / "logs" / "slurm").iterdir())
+    assert logs.count("failed: ") == 3
+    assert states.count("JobState=FAILED") >= 3
+
+    in_the_way.unlink()
+    again = on_cluster("rlpt", "run", DEMO, *options, *ON_SLURM).stdout
+    assert "3 submitted, 0 in the queue before, 1 done" in again
+    wait_until(lambda: queue_is_empty(on_cluster), "the arrays to end")
+    assert "4 done" in on_cluster("rlpt", "status", DEMO, *options).stdout
+
+
+def test_a_cancelled_job_saves_and_stays_away(on_cluster: Cluster, tmp_path: Path) -> None:
+    options = (*ENDLESS, f"--runs={tmp_path}")
+    on_cluster("rlpt", "run", DEMO, *options, *ON_SLURM)
+    wait_for_training(tmp_path)
+    status = on_cluster("rlpt", "status", DEMO, *options).stdout
+    assert "1 running, 1 in the queue" in status
+    assert "cancelled 1 tasks of 1 arrays" in on_cluster("rlpt", "cancel", DEMO, *options).stdout
+    wait_until(lambda: queue_is_empty(on_cluster), "the queue to be empty")
+    assert "1 paused" in on_cluster("rlpt", "status", DEMO, *options).stdout
+    assert list(tmp_path.glob("train/*.partial/checkpoint.safetensors"))
+    assert "cancelled 0 tasks" in on_cluster("rlpt", "cancel", DEMO, *options).stdout
+
+
+@pytest.mark.parametrize(("option", "reason"), [("--partition=none", "invalid partition"), ("--gres=gpu:1", "Invalid")])
+def test_what_slurm_refuses_is_one_line(on_cluster: Cluster, tmp_path: Path, option: str, reason: str) -> None:
+    done = on_cluster("rlpt", "run", DEMO, *ENDLESS, *ON_SLURM, f"--runs={tmp_path}", option, check=False)
+    assert done.returncode == 2
+    assert done.stderr.startswith("rlpt: sbatch did not succeed: ")
+    assert reason in done.stderr
+    assert done.stderr.count("\n") == 1

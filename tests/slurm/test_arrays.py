@@ -1,0 +1,124 @@
+import shlex
+import subprocess
+from pathlib import Path
+
+import pytest
+from click.testing import CliRunner
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from rlpt.cli import main
+from rlpt.errors import UsageError
+from rlpt.jobs import plan
+from rlpt.manifest import load_manifest
+from rlpt.pipeline import Execution
+from rlpt.slurm.arrays import arrays, batch_script
+from rlpt.slurm.settings import SlurmSettings
+from tests.conftest import REPOSITORY
+
+FIG08 = load_manifest(REPOSITORY / "experiments" / "fig08_ik.toml")
+JOBS = plan(FIG08)
+NOWHERE = Path("/nowhere")
+
+
+def test_one_array_a_stage_and_training_from_scratch_waits_for_nothing() -> None:
+    found = arrays("f", JOBS, NOWHERE, {}, SlurmSettings())
+    assert [(array.name, array.job_count, array.after) for array in found] == [
+        ("f-generate-1", 3, ()),
+        ("f-pretrain-1", 3, ("f-generate-1",)),
+        ("f-train-1", 9, ()),
+        ("f-train-2", 27, ("f-pretrain-1",)),
+    ]
+
+
+def test_what_is_done_is_left_out_and_not_waited_for(tmp_path: Path) -> None:
+    for job in JOBS:
+        if job.stage == "generate" or job.slug == "ik-walker-walk-t200000":
+            job.folder(tmp_path).path.mkdir(parents=True)
+    found = arrays("f", JOBS, tmp_path, {}, SlurmSettings())
+    assert [(array.name, array.job_count, array.after) for array in found] == [
+        ("f-pretrain-1", 2, ()),
+        ("f-train-1", 18, ()),
+        ("f-train-2", 18, ("f-pretrain-1",)),
+    ]
+
+
+@settings(max_examples=50, deadline=None)
+@given(st.sets(st.sampled_from([job.id for job in JOBS])), st.integers(1, 5))
+def test_every_job_is_submitted_once_after_its_inputs(queued: set[str], size: int) -> None:
+    numbers = {job: str(7 + n % 2) for n, job in enumerate(sorted(queued))}
+    found = arrays("f", JOBS, NOWHERE, numbers, SlurmSettings(runs_per_gpu=size))
+    place = numbers | {job.id: array.name for array in found for task in array.tasks for job in task}
+    names = [array.name for array in found]
+    assert sorted(place) == sorted(job.id for job in JOBS)
+    assert sum(array.job_count for array in found) == len(JOBS) - len(queued)
+    for array in found:
+        assert all(len(task) <= (size if array.stage == "train" else 1) for task in array.tasks)
+        before = names[: names.index(array.name)]
+        assert all(name in (*before, *numbers.values()) for name in array.after)
+        for task in array.tasks:
+            for job in task:
+                assert {place[needed.id] for needed in job.inputs} <= set(array.after)
+
+
+def script(stage: str, execution: Execution, cluster: SlurmSettings) -> str:
+    array = next(array for array in arrays("f", JOBS, execution.runs, {}, cluster) if array.stage == stage)
+    return batch_script(array, FIG08, execution, cluster)
+
+
+def test_a_script_asks_for_what_is_set_and_for_nothing_else(tmp_path: Path) -> None:
+    wanted = SlurmSettings(partition="gpu", gres="gpu:1", time="1-0", cpus=8, array_parallelism=2, runs_per_gpu=4)
+    text = script("train", Execution(tmp_path / "my runs"), wanted)
+    requests = [line.removeprefix("#SBATCH ") for line in text.splitlines() if line.startswith("#SBATCH ")]
+    assert {"--requeue", "--array=0-2%2", "--partition=gpu", "--gres=gpu:1", "--time=1-0"} <= set(requests)
+    assert {"--cpus-per-task=8", "--signal=B:USR1@120", f"--chdir={Path.cwd()}"} <= set(requests)
+    assert not any(request.startswith(("--mem", "--account", "--qos")) for request in requests)
+    assert "--threads=2" in text
+    assert f"runs={shlex.quote(str(tmp_path / 'my runs'))}" in text
+    assert subprocess.run(["bash", "-n"], input=text, text=True, check=False).returncode == 0
+    assert "--gres" not in script("generate", Execution(tmp_path), wanted)
+
+
+def test_an_image_is_named_by_its_digest_and_sees_the_data(tmp_path: Path) -> None:
+    (tmp_path / "data").mkdir()
+    (tmp_path / "images").mkdir()
+    (tmp_path / "data" / "imagenet").symlink_to(tmp_path / "images")
+    (tmp_path / "rlpt.sif").write_bytes(b"abc")
+    execution = Execution(tmp_path / "runs", tmp_path / "data")
+    text = script("train", execution, SlurmSettings(sif=str(tmp_path / "rlpt.sif")))
+    (line,) = [line for line in text.splitlines() if line.startswith("rlpt=(")]
+    assert line.startswith('rlpt=("${APPTAINER:-apptainer}" exec --nv ')
+    assert line.endswith(f"{tmp_path}/rlpt.sif rlpt)")
+    assert all(f"--bind={tmp_path / name} " in line for name in ("runs", "data", "images"))
+    assert "RLPT_CONTAINER_DIGEST=sha256:ba7816bf8f01cfea414140de5dae2223b00361a396177a9cb410ff61f20015ad" in line
+
+
+def test_an_image_that_is_not_there_says_how_to_get_it(tmp_path: Path) -> None:
+    with pytest.raises(UsageError, match=r"slurm\.sif: .*no such file: `make sif` builds one"):
+        script("train", Execution(tmp_path), SlurmSettings(sif=str(tmp_path / "rlpt.sif")))
+
+
+def test_a_machine_without_slurm_is_one_line(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("PATH", str(tmp_path))
+    command = [str(FIG08.path), f"--runs={tmp_path}"]
+    result = CliRunner().invoke(main, ["run", *command, "--executor", "slurm"])
+    assert result.exit_code == 2
+    assert result.stderr.startswith("rlpt: squeue: not found: ")
+    assert result.stderr.count("\n") == 1
+    assert CliRunner().invoke(main, ["cancel", *command]).exit_code == 2
+    plan = CliRunner().invoke(main, ["plan", *command, "--executor", "slurm"])
+    assert plan.stdout.count("#!/usr/bin/env bash") == 4
+
+
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        (["--gres=gpu:1"], "--gres: only with --executor slurm"),
+        (["--executor=slurm", "--time-limit=9"], "--time-limit: --executor slurm has Slurm's own: say --time"),
+        (["--executor=slurm", "--time=soon"], "--time: string should match"),
+    ],
+)
+def test_options_that_do_not_go_together_are_refused(options: list[str], message: str, tmp_path: Path) -> None:
+    result = CliRunner().invoke(main, ["run", str(FIG08.path), f"--runs={tmp_path}", *options])
+    assert result.exit_code == 2
+    assert message in result.stderr
