@@ -1,12 +1,11 @@
 """Checksums of finished runs: what a job wrote, and whether it is still the same."""
 
 import hashlib
-import json
 from collections.abc import Iterable
 from pathlib import Path
-from typing import Any
+from typing import Annotated, Any
 
-from pydantic import BaseModel
+from pydantic import BaseModel, Field
 
 from rlpt.errors import UsageError
 
@@ -20,8 +19,31 @@ class Recorded(BaseModel):
     sha256: str
 
 
-class _Record(BaseModel):
+class _Input(BaseModel):
+    stage: str
+    id: str
+    file: str
+    sha256: str
+
+
+class _Session(BaseModel, extra="allow"):
+    started: str
+    ended: str | None = None  # a killed one has none
+    seconds: float | None = None
+    end: str = "killed"
+    machine: dict[str, Any] = {}
+    renderer: str | None = None
+    commit: str | None = None
+
+
+class _Record(BaseModel, extra="allow"):
+    job: dict[str, str]
+    manifest: dict[str, Any] | None = None
+    inputs: list[_Input] = []
     outputs: dict[str, Recorded]
+    code: dict[str, Any]
+    packages: dict[str, str]
+    sessions: Annotated[list[_Session], Field(min_length=1)]
 
 
 def file_sha256(path: Path) -> str:
@@ -56,18 +78,16 @@ def read_provenance(folder: Path) -> dict[str, Any]:
     """
     path = folder / PROVENANCE_FILE
     try:
-        record = json.loads(path.read_text(encoding="utf-8"))
-        _Record.model_validate(record)
+        return _Record.model_validate_json(path.read_bytes()).model_dump()
     except FileNotFoundError:
         raise UsageError(f"{folder}: not a finished run: it has no {PROVENANCE_FILE}") from None
     except (OSError, ValueError, RecursionError):
         raise UsageError(f"{path}: not readable as a run's record: delete {folder}, and run its job again") from None
-    return dict(record)
 
 
 def recorded_outputs(folder: Path) -> dict[str, Recorded]:
     """Returns every file that a finished run wrote, relative to its folder; raises like `read_provenance`."""
-    return _Record.model_validate(read_provenance(folder)).outputs
+    return {name: Recorded(**file) for name, file in read_provenance(folder)["outputs"].items()}
 
 
 def damage(path: Path, recorded: Recorded) -> str:

@@ -4,6 +4,8 @@ The profile (w3id.org/ro/wfrun/workflow/0.5) wants a workflow, here the manifest
 is an action of its own, with what it read and what it wrote.
 """
 
+import shutil
+import tempfile
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
@@ -65,9 +67,15 @@ def export_crate(manifest: Manifest, jobs: Sequence[Job], figures: Sequence[Path
     for job in finished:
         crate.add_job(job)
     crate.finish(figures)
-    aside = out.with_name(f"{out.name}.partial")
-    crate.contents.write(aside)
-    aside.replace(out)
+    out.parent.mkdir(parents=True, exist_ok=True)
+    aside = Path(tempfile.mkdtemp(prefix=f".{out.name}-", dir=out.parent))
+    try:
+        crate.contents.write(aside)
+        aside.chmod(0o755)
+        aside.replace(out)
+    except BaseException:
+        shutil.rmtree(aside, ignore_errors=True)
+        raise
     return len(finished)
 
 
@@ -135,7 +143,7 @@ class _Crate:
             name=f"{job.stage} {job.id}",
             description=f"rlpt {code['rlpt']}, commit {code.get('commit')}{', changed' if code.get('dirty') else ''}",
             startTime=sessions[0]["started"],
-            endTime=sessions[-1]["ended"],
+            endTime=sessions[-1]["ended"],  # the last one always has an end, an earlier one may have been killed
             actionStatus="http://schema.org/CompletedActionStatus",
         )
         action["instrument"] = self._software
@@ -153,7 +161,7 @@ class _Crate:
             name=f"Run of {self._workflow['name']}",
             description=f"`rlpt run {self._workflow.id}`: what was missing, one job at a time or several",
             startTime=min(session["started"] for session in self._sessions),
-            endTime=max(session["ended"] for session in self._sessions),
+            endTime=max(session["ended"] for session in self._sessions if session["ended"]),
             actionStatus="http://schema.org/CompletedActionStatus",
         )
         whole["instrument"] = self._workflow

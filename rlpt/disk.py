@@ -2,6 +2,7 @@
 
 import shutil
 from collections.abc import Sequence
+from contextlib import suppress
 from pathlib import Path
 
 from rlpt.errors import UsageError
@@ -23,9 +24,24 @@ def required_bytes(jobs: Sequence[Job], parallel: int, runs: Path) -> int:
     What an interrupted job has already written counts as space that it has.
     """
     results = sum(map(disk_bytes, jobs))
-    working = sorted((replay_bytes(job) + 2 * checkpoint_bytes(job) for job in jobs), reverse=True)[:parallel]
-    present = sum(file.stat().st_blocks * 512 for job in jobs for file in job.folder(runs).partial.glob("*"))
+    working = sorted(map(_working_bytes, jobs), reverse=True)[:parallel]
+    present = sum(_used_bytes(job.folder(runs).partial) for job in jobs)
     return max(0, round(results + sum(working) - present))
+
+
+def _working_bytes(job: Job) -> int:
+    """Returns what a job needs while it runs, beside its result: generation joins parts into a second copy."""
+    if job.stage == "generate":
+        return disk_bytes(job)
+    return replay_bytes(job) + 2 * checkpoint_bytes(job)
+
+
+def _used_bytes(folder: Path) -> int:
+    used = 0
+    for file in folder.glob("*"):
+        with suppress(FileNotFoundError):  # another process may be at work there
+            used += file.stat().st_blocks * 512
+    return used
 
 
 def require_room(jobs: Sequence[Job], parallel: int, runs: Path) -> None:

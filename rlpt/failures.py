@@ -7,9 +7,9 @@ from contextlib import contextmanager
 from pathlib import Path
 
 from rlpt.errors import JobError
+from rlpt.files import FULL_DISK
 from rlpt.jobs import Job
 
-_FULL = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
 _READ_ONLY = (errno.EROFS, errno.EACCES, errno.EPERM)
 
 
@@ -24,10 +24,10 @@ def explained(job: Job, runs: Path) -> Iterator[None]:
         yield
     except BrokenProcessPool:
         raise JobError(
-            f"{job.id}: a worker process died, perhaps for lack of memory; finished parts are kept: lower --threads"
+            f"{job.id}: a worker process died, perhaps for lack of memory; what is finished is kept: lower --threads"
         ) from None
     except OSError as error:
-        if error.errno in _FULL:
+        if error.errno in FULL_DISK:
             raise JobError(
                 f"{runs}: no room left ({error.strerror}) for {job.id}; its last checkpoint is kept: make room, then "
                 "run the same command again"
@@ -37,21 +37,23 @@ def explained(job: Job, runs: Path) -> Iterator[None]:
                 f"{error.filename or runs}: cannot write there ({error.strerror}): make it writable, or choose "
                 "another --runs"
             ) from None
+        if error.errno == errno.ENOMEM:
+            raise _lack_of_memory(job) from None
         raise
     except (MemoryError, RuntimeError) as error:
         if not _is_lack_of_memory(error):
             raise
-        raise JobError(
-            f"{job.id}: out of memory; its last checkpoint is kept: lower {_memory_settings(job)} or --jobs"
-        ) from None
+        raise _lack_of_memory(job) from None
+
+
+def _lack_of_memory(job: Job) -> JobError:
+    return JobError(f"{job.id}: out of memory; its last checkpoint is kept: lower {_memory_settings(job)} or --jobs")
 
 
 def _is_lack_of_memory(error: BaseException) -> bool:
-    """PyTorch has an exception for a GPU's memory only; on a CPU its text says so."""
-    import torch
-
-    text = str(error)
-    return isinstance(error, MemoryError | torch.OutOfMemoryError) or "can't allocate memory" in text
+    """PyTorch has an exception for some of a GPU's memory; of the rest only the text tells."""
+    texts = ("out of memory", "can't allocate memory", "_ALLOC_FAILED")
+    return isinstance(error, MemoryError) or any(text in str(error) for text in texts)
 
 
 def _memory_settings(job: Job) -> str:

@@ -10,17 +10,20 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from rlpt.errors import LOWER_RATE, Diverged
+from rlpt.errors import LOWER_RATE, Diverged, UsageError
 
 if TYPE_CHECKING:
     from torch import Tensor
+
+FULL_DISK = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
+TEMPORARY_PREFIX = ".rlpt-"
 
 
 @contextmanager
 def whole_file(path: Path) -> Iterator[Path]:
     """Yields a path to write to, in the same folder; when the block ends well it becomes `path`, else it vanishes."""
     path.parent.mkdir(parents=True, exist_ok=True)
-    handle, name = tempfile.mkstemp(prefix=f".{path.stem}-", suffix=path.suffix, dir=path.parent)
+    handle, name = tempfile.mkstemp(prefix=f"{TEMPORARY_PREFIX}{path.stem}-", suffix=path.suffix, dir=path.parent)
     os.close(handle)
     aside = Path(name)
     try:
@@ -29,8 +32,41 @@ def whole_file(path: Path) -> Iterator[Path]:
             os.fsync(file.fileno())
         aside.chmod(0o644)
         aside.replace(path)
+        sync_folder(path.parent)
     finally:
         aside.unlink(missing_ok=True)
+
+
+def make_folder(path: Path) -> None:
+    """Makes a folder for results, and those above it.
+
+    Raises:
+        UsageError: if it cannot be made.
+    """
+    try:
+        path.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        if error.errno in FULL_DISK:
+            raise
+        raise UsageError(f"{path}: cannot write there ({error.strerror}): choose another --runs") from None
+
+
+def sync_files(folder: Path) -> None:
+    """Makes sure that everything below a folder outlasts a loss of power."""
+    for path in folder.rglob("*"):
+        if path.is_file():
+            with path.open("rb") as file:
+                os.fsync(file.fileno())
+    sync_folder(folder)
+
+
+def sync_folder(path: Path) -> None:
+    """Makes sure that the names in a folder outlast a loss of power."""
+    descriptor = os.open(path, os.O_RDONLY)
+    try:
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)
 
 
 def write_text(path: Path, text: str) -> None:

@@ -1,11 +1,6 @@
 """Stage 1: transitions under uniform random actions, for inverse kinematics (paper section 3.3.1, Figure 5)."""
 
-import multiprocessing
-import os
-import signal
-import threading
 from collections.abc import Callable, Iterable, Iterator
-from concurrent.futures import ProcessPoolExecutor
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -14,10 +9,11 @@ import numpy as np
 
 from rlpt.data.transitions import join_transitions, write_transitions
 from rlpt.envs.pixels import PixelEnvironment, action_size
-from rlpt.interruption import STOP_SIGNALS, Checkpoints
+from rlpt.interruption import Checkpoints
 from rlpt.progress import Report
 from rlpt.settings import EnvironmentSettings, GenerateSettings
 from rlpt.streams import integer_seed, stream
+from rlpt.workers import worker_pool
 
 # Episodes of a part: at most so many are played again after an interruption.
 _PART = 200
@@ -114,8 +110,7 @@ def _players(episodes: RandomEpisodes, workers: int) -> Iterator[Player]:
         yield lambda numbers: (episodes.play(number, environment) for number in numbers)
         environment.close()
         return
-    context = multiprocessing.get_context("spawn")  # a fork would share the parent's OpenGL state
-    with ProcessPoolExecutor(workers, context, _start_worker, (episodes,)) as pool:
+    with worker_pool(workers, _start_worker, (episodes,)) as pool:
         try:
             yield lambda numbers: pool.map(_play_in_worker, numbers, chunksize=4)
         except BaseException:
@@ -128,17 +123,7 @@ _worker: tuple[RandomEpisodes, PixelEnvironment]
 
 def _start_worker(episodes: RandomEpisodes) -> None:
     global _worker
-    for number in STOP_SIGNALS:  # meant for the parent, which stops its workers by itself
-        signal.signal(number, signal.SIG_IGN)
-    threading.Thread(target=_die_with_parent, daemon=True).start()
     _worker = episodes, episodes.load()
-
-
-def _die_with_parent() -> None:
-    parent = multiprocessing.parent_process()
-    assert parent is not None
-    parent.join()
-    os._exit(1)
 
 
 def _play_in_worker(episode: int) -> tuple[np.ndarray, np.ndarray]:

@@ -29,20 +29,36 @@ class Schedule:
     "Seconds after which to save and stop."
 
 
+class StopRequest:
+    """The wish to stop: a signal's, or that of a time limit, which counts from now."""
+
+    def __init__(self, time_limit: float | None = None) -> None:
+        """Takes the limit in seconds; None: no limit."""
+        self._deadline = None if time_limit is None else time.monotonic() + time_limit
+        self._reason = ""
+
+    def make(self, reason: str) -> None:
+        """Asks to stop as soon as the job's state is saved."""
+        self._reason = self._reason or reason
+
+    @property
+    def reason(self) -> str:
+        """Why to stop; empty: go on."""
+        if self._deadline is not None and time.monotonic() >= self._deadline:
+            self.make("time limit")
+        return self._reason
+
+
 class Checkpoints:
     """A job's checkpoint file and the wish to stop. Ask `poll` wherever the job's state is complete."""
 
-    def __init__(self, path: Path, schedule: Schedule, job: str = "") -> None:
-        """Saves to `path`, for `job` alone (`rlpt.jobs.Job.digest`); the time limit counts from now."""
+    def __init__(self, path: Path, schedule: Schedule, job: str = "", stop: StopRequest | None = None) -> None:
+        """Saves to `path`, for `job` alone (`rlpt.jobs.Job.digest`), and stops when `stop` says so."""
         self._path, self._job = path, job
         self._schedule = schedule
-        self._saved = self._started = time.monotonic()
+        self.stop = stop or StopRequest(schedule.time_limit)
+        self._saved = time.monotonic()
         self._polls = 0
-        self._stop = ""
-
-    def request_stop(self, reason: str) -> None:
-        """Makes the next `poll` save and stop."""
-        self._stop = reason
 
     def load(self) -> "State | None":
         """Returns the state to go on from; None at the beginning.
@@ -65,36 +81,34 @@ class Checkpoints:
         """
         now = time.monotonic()
         self._polls += 1
-        limit = self._schedule.time_limit
-        if limit is not None and now - self._started >= limit:
-            self._stop = self._stop or "time limit"
+        reason = self.stop.reason
         due = now - self._saved >= 60 * self._schedule.minutes
         due |= self._schedule.steps is not None and self._polls % self._schedule.steps == 0
-        if state and (self._stop or due):
+        if state and (reason or due):
             from rlpt.checkpoint import save_checkpoint
 
             save_checkpoint(self._path, state(), self._job)
             self._saved = time.monotonic()
-        if self._stop:
-            raise Paused(self._stop)
+        if reason:
+            raise Paused(reason)
 
 
 @contextmanager
 def stopping_on_signals(stop: Callable[[str], None]) -> Iterator[None]:
-    """Calls `stop` with the name of a SIGTERM, SIGINT or SIGUSR1 during the block; a second has its usual effect."""
+    """Calls `stop` with the name of a SIGTERM, SIGINT or SIGUSR1 during the block.
+
+    Clusters send several in a row: further ones change nothing while the job saves, but for a second Ctrl-C.
+    """
     before = {number: signal.getsignal(number) for number in STOP_SIGNALS}
 
     def handle(number: int, frame: FrameType | None) -> None:
         stop(signal.Signals(number).name)
-        restore()
-
-    def restore() -> None:
-        for number, handler in before.items():
-            signal.signal(number, handler)
+        signal.signal(signal.SIGINT, before[signal.SIGINT])
 
     for number in STOP_SIGNALS:
         signal.signal(number, handle)
     try:
         yield
     finally:
-        restore()
+        for number, handler in before.items():
+            signal.signal(number, handler)

@@ -4,7 +4,9 @@ import errno
 import fcntl
 import json
 import os
+import secrets
 import socket
+import sys
 import tempfile
 import threading
 import time
@@ -13,7 +15,8 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import IO, Any
 
-from rlpt.errors import Busy, UsageError
+from rlpt.errors import BUSY_STATUS, Busy, UsageError
+from rlpt.files import FULL_DISK, make_folder
 
 _BEAT_SECONDS = 15.0
 _STALE_SECONDS = 60.0
@@ -27,32 +30,38 @@ def claimed(path: Path) -> Iterator[None]:
 
     The lock is the system's (flock), which ends with its process, and which NFS and most cluster file systems share
     between machines. For storage that does not, the file names its holder, who touches it every 15 seconds: another
-    machine waits until that has stopped for a minute.
+    machine waits until that has stopped for a minute. A holder who was suspended for so long that another took over
+    ends its process at once, without writing anything more.
 
     Raises:
         Busy: if another process holds it.
         UsageError: if the file cannot be written or locked.
     """
     try:
-        path.parent.mkdir(parents=True, exist_ok=True)
+        make_folder(path.parent)
         file = path.open("a+", encoding="utf-8")
-    except (PermissionError, FileExistsError, NotADirectoryError, OSError) as error:
-        if isinstance(error, OSError) and error.errno in (errno.ENOSPC, errno.EDQUOT):
+    except OSError as error:
+        if error.errno in FULL_DISK:
             raise
         raise UsageError(f"{path.parent}: cannot write there ({error.strerror}): choose another --runs") from None
     with file:
         if not _locked(file, fcntl.LOCK_EX) or _is_held_elsewhere(file, path):
             raise Busy(f"{path}: another process is working on this run{_named(_holder(file))}")
-        _write(file, json.dumps({"host": socket.gethostname(), "pid": os.getpid()}))
+        own = {"host": socket.gethostname(), "pid": os.getpid(), "token": secrets.token_hex(8)}
+        _write(file, json.dumps(own))
+        time.sleep(_PAUSE_SECONDS)
+        if _holder_at(path) != own:  # another machine began in the same moment, and wrote later
+            raise Busy(f"{path}: another process is working on this run{_named(_holder_at(path))}")
         ended = threading.Event()
-        heart = threading.Thread(target=_beat, args=(path, ended), daemon=True)
+        heart = threading.Thread(target=_beat, args=(path, own, ended), daemon=True)
         heart.start()
         try:
             yield
         finally:
             ended.set()
             heart.join()
-            _write(file, "")
+            if _holder_at(path) == own:
+                _write(file, "")
 
 
 def is_claimed(path: Path) -> bool:
@@ -111,9 +120,17 @@ def _write(file: IO[str], text: str) -> None:
     file.flush()
 
 
-def _beat(path: Path, ended: threading.Event) -> None:
+def _holder_at(path: Path) -> dict[str, Any]:
+    with path.open(encoding="utf-8") as file:
+        return _holder(file)
+
+
+def _beat(path: Path, own: dict[str, Any], ended: threading.Event) -> None:
     while not ended.wait(_BEAT_SECONDS):
         try:
+            if _holder_at(path) != own:
+                print(f"rlpt: {path}: another machine has taken this run over", file=sys.stderr, flush=True)
+                os._exit(BUSY_STATUS)
             os.utime(path)
         except OSError:
             continue

@@ -2,12 +2,29 @@
 
 import csv
 import os
-from collections.abc import Mapping, Sequence
+import threading
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from types import TracebackType
 from typing import Self
 
 from torch.utils.tensorboard import SummaryWriter
+
+from rlpt.errors import UsageError
+from rlpt.files import FULL_DISK
+
+
+def _without_full_disks(hook: Callable[[threading.ExceptHookArgs], object]) -> Callable[..., object]:
+    """Passes on what threads raise, but for a full disk: TensorBoard's thread meets it too, and the job says so."""
+
+    def handle(thread: threading.ExceptHookArgs) -> None:
+        if not (isinstance(thread.exc_value, OSError) and thread.exc_value.errno in FULL_DISK):
+            hook(thread)
+
+    return handle
+
+
+threading.excepthook = _without_full_disks(threading.excepthook)
 
 
 class MetricsWriter:
@@ -37,6 +54,11 @@ class MetricsWriter:
             for name, columns in tables.items()
         }
         for name, file in self._files.items():
+            if resumed and os.fstat(file.fileno()).st_size < resumed[name]:
+                raise UsageError(
+                    f"{file.name}: rows are missing that the checkpoint knows of: delete its folder, and the job "
+                    "starts anew"
+                )
             file.truncate(resumed[name] if resumed else 0)
             if not resumed:
                 self._writers[name].writeheader()

@@ -13,7 +13,7 @@ from rlpt.errors import UsageError
 from rlpt.estimates import steps
 from rlpt.failures import explained
 from rlpt.files import write_text
-from rlpt.interruption import Checkpoints, Schedule, stopping_on_signals
+from rlpt.interruption import Checkpoints, Schedule, StopRequest
 from rlpt.jobs import Job, Stage
 from rlpt.progress import Report, progress_bar
 from rlpt.provenance import available_cores
@@ -46,13 +46,16 @@ class Execution:
     "Only algorithms that give the same bits every time (a GPU has faster ones)."
 
 
-def run_job(job: Job, execution: Execution, manifest: dict[str, Any] | None = None) -> None:
+def run_job(
+    job: Job, execution: Execution, manifest: dict[str, Any] | None = None, stop: StopRequest | None = None
+) -> None:
     """Runs one job in this process, unless it is done.
 
     Args:
         job: which.
         execution: how.
         manifest: what asks for it, for the run's record (`Manifest.describe`).
+        stop: when to save and stop; None: at the time limit of `execution` alone.
 
     Raises:
         UsageError: if an input is missing or damaged, the run is claimed by another process, or what is computed from
@@ -70,11 +73,14 @@ def run_job(job: Job, execution: Execution, manifest: dict[str, Any] | None = No
         os.environ.setdefault("CUBLAS_WORKSPACE_CONFIG", ":4096:8")
         torch.use_deterministic_algorithms(True)
     device = choose_device(execution.device)
+    how = {"device": str(device), "deterministic": execution.deterministic}
     record: dict[str, Any] = {"job": {"id": job.id, "digest": job.digest}, "manifest": manifest}
+    if job.clip:
+        record["video"] = {"name": job.clip.name, "sha256": job.clip.sha256}
     with (
-        explained(job, execution.runs),
-        folder.claim(job.identity(), record) as work,
-        explained(job, execution.runs),
+        explained(job, execution.runs),  # what goes wrong with the folder itself
+        folder.claim(job.identity(), record, how) as work,
+        explained(job, execution.runs),  # the job's own trouble, so that the folder remembers the explained line
         progress_bar(job.id, steps(job), execution.quiet) as bar,
     ):
         inputs = [_verified(needed, job, execution.runs) for needed in job.inputs]
@@ -82,11 +88,10 @@ def run_job(job: Job, execution: Execution, manifest: dict[str, Any] | None = No
             {"stage": needed.stage, "id": needed.id, "file": path.name, "sha256": sha256}
             for needed, (path, sha256) in zip(job.inputs, inputs, strict=True)
         ]
-        checkpoints = Checkpoints(work / CHECKPOINT_FILE, execution.schedule, job.digest)
+        checkpoints = Checkpoints(work / CHECKPOINT_FILE, execution.schedule, job.digest, stop)
         report = _noted(bar, work / PROGRESS_FILE)
         task = _Task(job, [path for path, _ in inputs], work, execution.data, device, checkpoints, report)
-        with stopping_on_signals(checkpoints.request_stop):
-            _STAGES[job.stage](task)
+        _STAGES[job.stage](task)
 
 
 def _verified(needed: Job, job: Job, runs: Path) -> tuple[Path, str]:
@@ -217,6 +222,6 @@ def progress_of(job: Job, runs: Path) -> tuple[int, str]:
     """Returns how far a running job is, and its note."""
     try:
         done, _, note = (job.folder(runs).partial / PROGRESS_FILE).read_text(encoding="utf-8").partition(" ")
-    except OSError:
+        return int(done), note
+    except (OSError, ValueError):
         return 0, ""
-    return int(done), note

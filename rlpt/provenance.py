@@ -19,7 +19,7 @@ from rlpt.errors import UsageError
 from rlpt.files import write_json
 
 _ROOT = Path(rlpt.__file__).parent.parent
-PACKAGES = ("torch", "mujoco", "dm-control", "numpy", "h5py", "safetensors", "gymnasium")
+PACKAGES = ("torch", "mujoco", "dm-control", "numpy", "h5py", "safetensors", "gymnasium", "av", "pillow")
 
 
 @cache
@@ -29,9 +29,10 @@ def code_version() -> dict[str, Any]:
     if not (_ROOT / ".git").exists():
         return found | {"commit": os.environ.get("RLPT_COMMIT")}
     commit = _git(_ROOT, "rev-parse", "HEAD")
+    changes = _git(_ROOT, "status", "--porcelain", "--", "rlpt", "install", "pyproject.toml")
     return found | {
         "commit": commit,
-        "dirty": bool(_git(_ROOT, "status", "--porcelain", "--untracked-files=no")),
+        "dirty": None if changes is None else bool(changes),
     }
 
 
@@ -102,7 +103,7 @@ def _driver() -> str | None:
 
 
 @contextmanager
-def describe_session(sessions_file: Path, renders: bool) -> Iterator[dict[str, Any]]:
+def describe_session(sessions_file: Path, renders: bool, how: dict[str, Any]) -> Iterator[dict[str, Any]]:
     """Yields a run's own part of its record, which is complete when the block has ended.
 
     A run that is interrupted goes on in a further session; `sessions_file` remembers the earlier ones.
@@ -110,11 +111,12 @@ def describe_session(sessions_file: Path, renders: bool) -> Iterator[dict[str, A
     Args:
         sessions_file: JSON; made where it is missing.
         renders: whether to say what renders.
+        how: remembered with this session, such as its device.
     """
     earlier = _earlier_sessions(sessions_file)
     record: dict[str, Any] = {"code": code_version(), "packages": package_versions(), "locks": lock_files()}
     record["container"] = container()
-    session = _begun_session(renders)
+    session = how | _begun_session(renders)
     started = datetime.now(UTC)
     session["started"] = started.isoformat(timespec="seconds")
     write_json(sessions_file, [*earlier, session])
@@ -136,12 +138,12 @@ def describe_session(sessions_file: Path, renders: bool) -> Iterator[dict[str, A
 
 def _earlier_sessions(file: Path) -> list[dict[str, Any]]:
     try:
-        sessions = json.loads(file.read_text(encoding="utf-8"))
-    except FileNotFoundError:
+        sessions = [dict(session) for session in json.loads(file.read_text(encoding="utf-8"))]
+    except (OSError, ValueError, TypeError):  # none, or damaged: no reason not to go on
         return []
     for session in sessions:
         session.setdefault("end", "killed")
-    return list(sessions)
+    return sessions
 
 
 def _begun_session(renders: bool) -> dict[str, Any]:
@@ -149,6 +151,7 @@ def _begun_session(renders: bool) -> dict[str, Any]:
 
     return {
         "commit": code_version().get("commit"),
+        "packages": package_versions(),
         "machine": machine(),
         "renderer": _renderer() if renders else None,
         "threads": torch.get_num_threads(),

@@ -12,7 +12,7 @@ import yaml
 
 from rlpt.checksums import PROVENANCE_FILE, checksums
 from rlpt.errors import Busy
-from rlpt.files import write_json, write_text
+from rlpt.files import TEMPORARY_PREFIX, sync_files, sync_folder, write_json, write_text
 from rlpt.interruption import Paused
 from rlpt.locks import claimed, is_claimed
 from rlpt.provenance import describe_session
@@ -39,7 +39,7 @@ class RunFolder:
 
     def state(self) -> State:
         """Says how far the run is; "paused" is also one whose process was killed."""
-        if self.path.is_dir():
+        if self.is_done():
             return "done"
         if is_claimed(self._lock):
             return "running"
@@ -47,13 +47,17 @@ class RunFolder:
             return "failed"
         return "paused" if self.partial.is_dir() else "missing"
 
+    def is_done(self) -> bool:
+        """Says whether the run is finished."""
+        return self.path.is_dir()
+
     def error(self) -> str:
         """Returns the one line that a failed run left behind."""
         file = self.partial / _ERROR_FILE
         return file.read_text(encoding="utf-8").strip() if file.is_file() else ""
 
     @contextmanager
-    def claim(self, settings: dict[str, Any], record: dict[str, Any]) -> Iterator[Path]:
+    def claim(self, settings: dict[str, Any], record: dict[str, Any], how: dict[str, Any]) -> Iterator[Path]:
         """Yields the folder to write to; when the block ends well it becomes the finished run.
 
         What an interrupted process left there is still there, for the job to go on from.
@@ -61,18 +65,21 @@ class RunFolder:
         Args:
             settings: what identifies the job; written as settings.yaml.
             record: what else is to be in provenance.json; the block may add to it.
+            how: what this session is to be remembered by beside the machine, such as its device.
 
         Raises:
             Busy: if another process works on the run, or has just finished it. Its lock dies with it.
             UsageError: if the runs folder cannot be written.
         """
         with claimed(self._lock):
-            if self.path.is_dir():
+            if self.is_done():
                 raise Busy(f"{self.path}: another process has just finished this run")
             self.partial.mkdir(exist_ok=True)
             (self.partial / _ERROR_FILE).unlink(missing_ok=True)
+            for leftover in self.partial.glob(f"{TEMPORARY_PREFIX}*"):  # of a write that was killed
+                leftover.unlink(missing_ok=True)
             write_text(self.partial / "settings.yaml", yaml.safe_dump(settings, sort_keys=False))
-            with describe_session(self.partial / SESSIONS_FILE, self._renders) as session:
+            with describe_session(self.partial / SESSIONS_FILE, self._renders, how) as session:
                 try:
                     yield self.partial
                 except (Paused, KeyboardInterrupt, SystemExit):
@@ -82,11 +89,11 @@ class RunFolder:
                     with suppress(OSError):  # the disk may be full
                         write_text(self.partial / _ERROR_FILE, f"{line}\n")
                     raise
-            for leftover in self.partial.rglob(".*"):  # of a write that was killed
-                leftover.unlink()
+            sync_files(self.partial)
             outputs = checksums(self.partial, TEMPORARY_FILES)
             write_json(self.partial / PROVENANCE_FILE, {**record, **session, "outputs": outputs})
             # A kill before this line leaves the whole checkpoint; one after it a run that is done.
             self.partial.replace(self.path)
+            sync_folder(self.path.parent)
             for name in TEMPORARY_FILES:
                 (self.path / name).unlink(missing_ok=True)

@@ -14,6 +14,7 @@ from rich.progress import Progress, TaskID
 
 from rlpt.errors import BUSY_STATUS
 from rlpt.estimates import steps
+from rlpt.files import make_folder
 from rlpt.interruption import stopping_on_signals
 from rlpt.jobs import Job, Stage
 from rlpt.manifest import Manifest
@@ -22,7 +23,8 @@ from rlpt.progress import progress_display
 from rlpt.provenance import available_cores
 
 _POLL_SECONDS = 0.2
-_BUSY_SECONDS = 5.0
+# A job that is asked to stop before it listens; as the shell would count too.
+_TERMINATED = (-signal.SIGTERM, 128 + signal.SIGTERM)
 
 
 @dataclass(frozen=True)
@@ -54,7 +56,6 @@ class LocalScheduler:
         self._waiting = [job for job in jobs if not self._is_done(job)]
         self._running: list[_Running] = []
         self._lost: set[str] = set()
-        self._not_before: dict[str, float] = {}
         limit = execution.schedule.time_limit
         self._deadline = None if limit is None else time.monotonic() + limit
         self.outcome: Counter[str] = Counter(done=self._total - len(self._waiting))
@@ -96,12 +97,14 @@ class LocalScheduler:
             elif (
                 not self._is_over()
                 and self._fits(job)
-                and self._is_free(job)
+                and job.folder(self._execution.runs).state() != "running"  # by another process
                 and all(self._is_done(needed) for needed in job.inputs)
             ):
                 self._waiting.remove(job)
                 bar = display.add_task(job.id, total=steps(job), note="")
                 self._running.append(_Running(job, *self._start(job), bar))
+                if self._is_over():  # asked to stop just now, before this one was on the list
+                    self._running[-1].process.terminate()
 
     def _request_stop(self, reason: str) -> None:
         """Starts nothing more and lets every running job save its checkpoint."""
@@ -125,9 +128,9 @@ class LocalScheduler:
 
     def _start(self, job: Job) -> tuple[subprocess.Popen[bytes], Path]:
         log = self._execution.runs / "logs" / f"{job.id}.log"
-        log.parent.mkdir(parents=True, exist_ok=True)
+        make_folder(log.parent)
         threads = str(self._threads[job.stage])
-        with log.open("wb") as file:
+        with log.open("ab") as file:
             process = subprocess.Popen(
                 [sys.executable, "-m", "rlpt", *self._command(job), *self._limits(), "--threads", threads, "--quiet"],
                 stdin=subprocess.DEVNULL,
@@ -155,9 +158,8 @@ class LocalScheduler:
                 self.outcome["ran"] += 1
                 _pass_on_warnings(running.log)
             elif running.process.returncode == BUSY_STATUS:
-                self._not_before[running.job.id] = time.monotonic() + _BUSY_SECONDS
                 self._waiting.append(running.job)
-            elif running.process.returncode == 0:
+            elif running.process.returncode == 0 or (self._is_over() and running.process.returncode in _TERMINATED):
                 self._lose(running.job, "paused", "run again to go on")
             else:
                 self._lose(running.job, "failed", f"{self._reason(running)} (see {running.log})")
@@ -176,11 +178,7 @@ class LocalScheduler:
         print(f"{outcome}: {job.id}: {reason}", file=sys.stderr)
 
     def _is_done(self, job: Job) -> bool:
-        return job.folder(self._execution.runs).path.is_dir()
-
-    def _is_free(self, job: Job) -> bool:
-        """Says whether no other `rlpt` was at this job when it was last tried."""
-        return time.monotonic() >= self._not_before.get(job.id, 0.0)
+        return job.folder(self._execution.runs).is_done()
 
 
 def _pass_on_warnings(log: Path) -> None:

@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from rich.console import Console
+from rich.markup import escape
 from rich.table import Table
 
 from rlpt.checksums import PROVENANCE_FILE, read_provenance
@@ -79,7 +80,7 @@ def status_table(jobs: list[Job], runs: Path, queued: Mapping[str, QueuedTask]) 
         folder = job.folder(runs)
         state = folder.state()
         count[state] += 1
-        note = folder.error() if state == "failed" else ""
+        note = escape(folder.error()) if state == "failed" else ""
         if state in ("running", "paused"):
             done, last = progress_of(job, runs)
             note = f"{done:,} of {steps(job):,}  {last}"

@@ -24,6 +24,7 @@ from rlpt.scheduler import stage_command
 # TensorBoard's event files hold wall-clock time, and a resumed job adds one.
 _INCOMPARABLE = "tensorboard/"
 _CHECKPOINTS_A_RUN = 20
+_LOOK_SECONDS = 0.02
 
 
 @dataclass(frozen=True)
@@ -33,6 +34,8 @@ class Check:
     what: str
     problem: str
     "Empty if there is none."
+    unknown: bool = False
+    "Whether it could not be compared, which is no fault of the run's."
 
 
 def finished_folders(path: Path) -> list[Path]:
@@ -56,7 +59,7 @@ def check_run(folder: Path) -> Iterator[Check]:
         UsageError: if the record itself is missing or damaged.
     """
     record = read_provenance(folder)
-    identity = (record.get("job") or {}).get("id", folder.name)
+    identity = record["job"].get("id", "")
     yield Check("job", "" if identity == folder.name else f"the folder holds the run {identity}")
     for name, recorded in recorded_outputs(folder).items():
         yield Check(name, damage(folder / name, recorded))
@@ -64,7 +67,7 @@ def check_run(folder: Path) -> Iterator[Check]:
         source = folder.parent.parent / needed["stage"] / needed["id"]
         what = f"input {needed['stage']}/{needed['id']}/{needed['file']}"
         if not source.is_dir():
-            yield Check(what, "no longer there, so that it cannot be compared")
+            yield Check(what, "no longer there, so that it cannot be compared", unknown=True)
             continue
         now = recorded_outputs(source).get(needed["file"])
         if now is None or now.sha256 != needed["sha256"]:
@@ -105,18 +108,26 @@ def repeat_with_kills(
     folder = Path(tempfile.mkdtemp(prefix="verify-", dir=execution.runs))
     random = np.random.default_rng(seed)
     same = True
-    for job in jobs:
-        whole = replace(execution, runs=folder / "whole")
-        seconds = _run(manifest, job, whole)
-        schedule = Schedule(minutes=seconds / 60 / _CHECKPOINTS_A_RUN)
-        killed = replace(execution, runs=folder / "killed", schedule=schedule)
-        survived = sum(_kill(manifest, job, killed, random.uniform(0, seconds)) for _ in range(kills))
-        _run(manifest, job, killed)
-        differences = _differences(*(job.folder(copy.runs).path for copy in (whole, killed)))
-        same &= not differences
-        yield Repetition(job, survived, differences)
-    if same:
-        shutil.rmtree(folder)
+    try:
+        for job in jobs:
+            whole = replace(execution, runs=folder / "whole")
+            _run(manifest, job, whole)
+            seconds = read_provenance(job.folder(whole.runs).path)["sessions"][-1]["seconds"]
+            schedule = Schedule(minutes=seconds / 60 / _CHECKPOINTS_A_RUN)
+            killed = replace(execution, runs=folder / "killed", schedule=schedule)
+            # Late enough to get on a little each time, early enough not to be at the end before the last kill.
+            moments = random.uniform(0, seconds / max(1, kills), kills)
+            survived = sum(_kill(manifest, job, killed, moment) for moment in moments)
+            _run(manifest, job, killed)
+            differences = _differences(*(job.folder(copy.runs).path for copy in (whole, killed)))
+            same &= not differences
+            yield Repetition(job, survived, differences)
+    except BaseException:
+        same = True  # nothing to look at
+        raise
+    finally:
+        if same:
+            shutil.rmtree(folder, ignore_errors=True)
 
 
 def _start(manifest: Manifest, job: Job, execution: Execution) -> "subprocess.Popen[str]":
@@ -127,9 +138,8 @@ def _start(manifest: Manifest, job: Job, execution: Execution) -> "subprocess.Po
     )
 
 
-def _run(manifest: Manifest, job: Job, execution: Execution) -> float:
-    """Runs a job to its end and returns how many seconds that took."""
-    started = time.monotonic()
+def _run(manifest: Manifest, job: Job, execution: Execution) -> None:
+    """Runs a job to its end."""
     process = _start(manifest, job, execution)
     try:
         _, complaint = process.communicate()
@@ -138,13 +148,14 @@ def _run(manifest: Manifest, job: Job, execution: Execution) -> float:
     if process.returncode:
         lines = complaint.strip().splitlines() or [f"exit status {process.returncode}"]
         raise JobError(f"{job.id}: {lines[-1]}")
-    return time.monotonic() - started
 
 
 def _kill(manifest: Manifest, job: Job, execution: Execution, seconds: float) -> bool:
-    """Starts a job, kills it after `seconds`, and says whether it was still running."""
+    """Starts a job, kills it `seconds` after it has begun its work, and says whether it was still running."""
     process = _start(manifest, job, execution)
     try:
+        while process.poll() is None and job.folder(execution.runs).state() != "running":
+            time.sleep(_LOOK_SECONDS)
         process.communicate(timeout=seconds)
     except subprocess.TimeoutExpired:
         return True

@@ -1,5 +1,6 @@
 """A full disk, a lack of memory and numbers that are not finite end a job in one line, and it can go on."""
 
+import os
 import subprocess
 import sys
 import time
@@ -106,9 +107,11 @@ def used(folder: Path) -> int:
 
 def test_a_file_size_limit_is_a_full_disk_too(tmp_path: Path) -> None:
     command = f"ulimit -f 10; exec {sys.executable} -m rlpt generate {DEMO} --profile=smoke --runs={tmp_path} --quiet"
+    command += " --condition=ik --threads=1 " + " ".join(SMALL)
     done = subprocess.run(["bash", "-c", command], capture_output=True, text=True, check=False, timeout=200)
     assert done.returncode == 1
     assert done.stderr.startswith(f"rlpt: {tmp_path}: no room left (File too large)")
+    run_stage(tmp_path, "generate")
 
 
 @pytest.fixture(scope="module")
@@ -180,3 +183,22 @@ def test_numbers_that_are_not_finite_are_not_saved(tmp_path: Path) -> None:
     with pytest.raises(Diverged, match="bad is no longer finite"):
         write_safetensors(path, {"good": torch.ones(3), "bad": torch.tensor([1.0, float("nan")])})
     assert path.read_bytes() == before
+
+
+@pytest.mark.parametrize(
+    "variables", [{"__EGL_VENDOR_LIBRARY_FILENAMES": "/nonexistent"}, {"MUJOCO_GL": "no such backend"}]
+)
+def test_a_machine_that_cannot_render_says_what_to_install(tmp_path: Path, variables: dict[str, str]) -> None:
+    command = stage_command(tmp_path, "generate")
+    done = subprocess.run(command, capture_output=True, text=True, check=False, timeout=200, env=os.environ | variables)
+    assert done.returncode == 2
+    assert len(done.stderr.splitlines()) == 1
+    assert "OpenGL" in done.stderr
+    assert "rlpt doctor" in done.stderr
+
+
+def test_deterministic_algorithms_compute_the_same_on_a_cpu(tmp_path: Path) -> None:
+    for name, options in (("plain", []), ("deterministic", ["--deterministic"])):
+        run_stage(tmp_path / name, "train", "--set=train.steps=110", *options)
+    plain, deterministic = ((tmp_path / name).glob("train/*/policy.safetensors") for name in ("plain", "deterministic"))
+    assert next(plain).read_bytes() == next(deterministic).read_bytes()

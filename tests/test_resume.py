@@ -20,7 +20,7 @@ from rlpt.data.synthetic_images import write_synthetic_folder
 from rlpt.envs.pixels import PixelEnvironment
 from rlpt.errors import UsageError
 from rlpt.generate import RandomEpisodes, generate
-from rlpt.interruption import Checkpoints, Paused, Schedule
+from rlpt.interruption import Checkpoints, Paused, Schedule, StopRequest, stopping_on_signals
 from rlpt.pretrain import InverseKinematicsTraining
 from rlpt.pretrain_imagenet import ImageNetTraining
 from rlpt.runs import TEMPORARY_FILES
@@ -45,7 +45,7 @@ class StopAt(Checkpoints):
         if self._left == 0 and self._killed:
             raise Paused  # like a SIGKILL: what came after the last checkpoint is lost
         if self._left == 0:
-            self.request_stop("test")
+            self.stop.make("test")
         self._left -= 1
         super().poll(state)
 
@@ -174,12 +174,10 @@ def test_killing_and_signalling_a_real_process(tiny_settings: Settings, tmp_path
     for kind in (signal.SIGKILL, signal.SIGTERM, signal.SIGKILL):
         started = time.time()
         process = subprocess.Popen(broken, stdout=subprocess.PIPE, text=True, cwd=REPOSITORY)
-        # A SIGTERM is to meet a job at work, which has saved a checkpoint of its own; a SIGKILL may meet its start.
-        since = started if kind == signal.SIGTERM else 0.0
-        while process.poll() is None and not saved_since(train, since):
+        while process.poll() is None and not saved_since(train, started):
             time.sleep(0.02)
         time.sleep(random.uniform(0, 0.5))
-        os.kill(process.pid, kind)
+        process.send_signal(kind)
         output, _ = process.communicate()
         if kind == signal.SIGTERM and not list(train.glob("*[0-9a-f]")):
             assert (process.returncode, output[:7]) == (0, "paused:")
@@ -240,3 +238,32 @@ def test_a_damaged_checkpoint_is_refused_by_name(tmp_path: Path, damage: str) ->
         save_file({"a": torch.zeros(1)}, path)
     with pytest.raises(UsageError, match=r"c\.safetensors: not readable as a checkpoint .*the job starts anew"):
         load_checkpoint(path, "job")
+
+
+def test_a_checkpoint_of_other_settings_is_refused(tmp_path: Path) -> None:
+    save_checkpoint(tmp_path / "c.safetensors", {"a": torch.zeros(1)}, "one job")
+    with pytest.raises(UsageError, match="a checkpoint of another job, with other settings"):
+        load_checkpoint(tmp_path / "c.safetensors", "another job")
+
+
+def test_several_signals_in_a_row_still_let_the_job_save() -> None:
+    """Clusters send a job more than one: SIGUSR1 before the end, SIGTERM at it."""
+    heard: list[str] = []
+    with stopping_on_signals(heard.append):
+        for number in (signal.SIGTERM, signal.SIGUSR1, signal.SIGTERM):
+            os.kill(os.getpid(), number)
+        assert heard == ["SIGTERM", "SIGUSR1", "SIGTERM"]
+        with pytest.raises(KeyboardInterrupt):
+            os.kill(os.getpid(), signal.SIGINT)
+
+
+def test_one_time_limit_holds_for_all_jobs_of_a_command(monkeypatch: pytest.MonkeyPatch) -> None:
+    now = [0.0]
+    monkeypatch.setattr("time.monotonic", lambda: now[0])
+    stop = StopRequest(10)
+    first, second = (Checkpoints(Path("x"), Schedule(1e9), stop=stop) for _ in range(2))
+    first.poll(None)
+    now[0] = 11.0
+    for checkpoints in (first, second):
+        with pytest.raises(Paused, match="time limit"):
+            checkpoints.poll(None)

@@ -15,7 +15,7 @@ from rlpt.runs import CHECKPOINT_FILE, RunFolder
 def test_a_run_appears_when_it_is_complete(tmp_path: Path) -> None:
     folder = RunFolder(tmp_path, "train", "a-1")
     assert folder.state() == "missing"
-    with folder.claim({"steps": 3}, {}) as work:
+    with folder.claim({"steps": 3}, {}, {}) as work:
         (work / "result.txt").write_text("x")
         assert folder.state() == "running"
         assert not folder.path.exists()
@@ -31,18 +31,18 @@ def test_a_run_appears_when_it_is_complete(tmp_path: Path) -> None:
     assert sorted(path.name for path in folder.path.parent.iterdir()) == [".a-1.lock", "a-1"]
     with (
         pytest.raises(Busy),
-        folder.claim({"steps": 3}, {}),
+        folder.claim({"steps": 3}, {}, {}),
     ):  # finished by another process, between a look and the claim
         pass
 
 
 def test_a_failed_run_says_why_and_can_be_repeated(tmp_path: Path) -> None:
     folder = RunFolder(tmp_path, "train", "a-1")
-    with pytest.raises(RuntimeError), folder.claim({}, {}) as work:
+    with pytest.raises(RuntimeError), folder.claim({}, {}, {}) as work:
         (work / "half.txt").write_text("x")
         raise RuntimeError("it broke\nin two lines")
     assert (folder.state(), folder.error()) == ("failed", "it broke")
-    with folder.claim({}, {}) as work:
+    with folder.claim({}, {}, {}) as work:
         assert (work / "half.txt").exists()  # the job may be able to go on from it
     assert (folder.state(), folder.error()) == ("done", "")
 
@@ -50,10 +50,10 @@ def test_a_failed_run_says_why_and_can_be_repeated(tmp_path: Path) -> None:
 def test_an_interrupted_run_is_paused_and_every_session_is_remembered(tmp_path: Path) -> None:
     folder = RunFolder(tmp_path, "train", "a-1")
     for _ in range(2):
-        with pytest.raises(Paused), folder.claim({}, {}):
+        with pytest.raises(Paused), folder.claim({}, {}, {}):
             raise Paused
         assert folder.state() == "paused"
-    with folder.claim({}, {}) as work:
+    with folder.claim({}, {}, {}) as work:
         (work / CHECKPOINT_FILE).write_text("the job's")
     assert len(json.loads((folder.path / "provenance.json").read_text())["sessions"]) == 3
     assert sorted(path.name for path in folder.path.iterdir()) == ["provenance.json", "settings.yaml"]
@@ -62,9 +62,9 @@ def test_an_interrupted_run_is_paused_and_every_session_is_remembered(tmp_path: 
 def test_a_run_is_worked_on_by_one_process(tmp_path: Path) -> None:
     folder = RunFolder(tmp_path, "train", "a-1")
     with (
-        folder.claim({}, {}),
+        folder.claim({}, {}, {}),
         pytest.raises(Busy, match="another process"),
-        RunFolder(tmp_path, "train", "a-1").claim({}, {}),
+        RunFolder(tmp_path, "train", "a-1").claim({}, {}, {}),
     ):
         pass
 
@@ -73,7 +73,7 @@ def test_a_runs_folder_that_cannot_be_made_is_refused(tmp_path: Path) -> None:
     (tmp_path / "runs").write_text("a file in the way")
     with (
         pytest.raises(UsageError, match="choose another --runs"),
-        RunFolder(tmp_path / "runs", "train", "a").claim({}, {}),
+        RunFolder(tmp_path / "runs", "train", "a").claim({}, {}, {}),
     ):
         pass
 

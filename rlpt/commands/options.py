@@ -67,7 +67,7 @@ _schedule_options = _options(
 _deterministic_option = click.option(
     "--deterministic", is_flag=True, help="The same bits every time on a GPU too, more slowly."
 )
-_threads_option = click.option(
+threads_option = click.option(
     "--threads", type=click.IntRange(min=0), default=0, help="CPU threads of a job.  [default: all]"
 )
 
@@ -136,9 +136,7 @@ def takes_execution(command: Command) -> Command:
         return command(*arguments, execution=execution, **others)
 
     places = _options(runs_option, data_option)
-    return _options(places, device_option, _deterministic_option, _threads_option, quiet_option, _schedule_options)(
-        load
-    )
+    return _options(places, device_option, _deterministic_option, threads_option, quiet_option, _schedule_options)(load)
 
 
 def takes_executor(command: Command) -> Command:

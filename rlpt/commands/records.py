@@ -6,7 +6,16 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from rlpt.commands.options import runs_option, scale_options, selection_options, takes_execution, takes_manifest
+from rlpt.commands.options import (
+    data_option,
+    device_option,
+    quiet_option,
+    runs_option,
+    scale_options,
+    selection_options,
+    takes_manifest,
+    threads_option,
+)
 from rlpt.errors import UsageError
 
 if TYPE_CHECKING:
@@ -52,14 +61,22 @@ def _find_run(run: str, runs: Path) -> Path:
 @selection_options
 @click.option("--kills", type=click.IntRange(min=0), default=3, show_default=True, help="Of each job of a manifest.")
 @click.option("--kill-seed", type=click.IntRange(min=0), default=0, show_default=True, help="Decides the moments.")
-@takes_execution
+@runs_option
+@data_option
+@device_option
+@threads_option
+@quiet_option
 def verify(
     path: Path,
     profile: str | None,
     overrides: tuple[str, ...],
     kills: int,
     kill_seed: int,
-    execution: "Execution",
+    runs: Path,
+    data: Path,
+    device: str,
+    threads: int,
+    quiet: bool,
     **selected: Any,
 ) -> None:
     """Check finished runs, or prove that jobs survive being killed.
@@ -76,7 +93,9 @@ def verify(
     if path.suffix == ".toml":
         from rlpt.jobs import Selection
         from rlpt.manifest import load_manifest
+        from rlpt.pipeline import Execution
 
+        execution = Execution(runs, data, device, threads, quiet)
         _repeat(load_manifest(path, profile, overrides), Selection(**selected), execution, kills, kill_seed)
     else:
         _check(path)
@@ -89,11 +108,12 @@ def _check(path: Path) -> None:
     folders = finished_folders(path)
     for folder in folders:
         checks = list(check_run(folder))
-        wrong = [check for check in checks if check.problem]
+        wrong = any(check.problem and not check.unknown for check in checks)
         click.echo(f"{'WRONG' if wrong else 'ok   '}  {folder}: {len(checks)} checks")
-        for check in wrong:
-            click.echo(f"       {check.what}: {check.problem}")
-        found += bool(wrong)
+        for check in checks:
+            if check.problem:
+                click.echo(f"       {check.what}: {check.problem}")
+        found += wrong
     click.echo(
         f"{len(folders)} runs, {found} of them not as they were made" if found else f"{len(folders)} runs, all ok"
     )
@@ -108,7 +128,7 @@ def _repeat(manifest: "Manifest", selection: "Selection", execution: "Execution"
     from rlpt.verification import repeat_with_kills
 
     jobs = plan(manifest, selection)
-    require_room([*jobs, *jobs], 1, execution.runs)
+    require_room([*jobs, *jobs], 1, execution.runs / "verify")
     differing = 0
     with progress_bar("jobs, each twice", len(jobs), execution.quiet) as report:
         for number, repetition in enumerate(repeat_with_kills(manifest, jobs, execution, kills, kill_seed), 1):

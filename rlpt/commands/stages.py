@@ -10,6 +10,7 @@ from rlpt.commands.options import takes_execution, takes_executor, takes_manifes
 from rlpt.errors import UsageError
 
 if TYPE_CHECKING:
+    from rlpt.interruption import StopRequest
     from rlpt.jobs import Job, Selection
     from rlpt.manifest import Manifest
     from rlpt.pipeline import Execution
@@ -20,28 +21,36 @@ def _stage_command(stage: str, summary: str) -> click.Command:
     @click.option("--job", "job_id", help="Only the job with this id, as `rlpt plan` lists it.")
     @takes_execution
     def command(manifest: "Manifest", selection: "Selection", job_id: str | None, execution: "Execution") -> None:
-        from rlpt.disk import require_room
-        from rlpt.interruption import Paused
+        from rlpt.interruption import StopRequest, stopping_on_signals
         from rlpt.jobs import plan
-        from rlpt.pipeline import run_job
 
         wanted = [job for job in plan(manifest, selection) if job.stage == stage and job_id in (None, job.id)]
         if not wanted:
             raise UsageError(f"{manifest.path}: nothing to {stage}" + (f" with the id {job_id}" if job_id else ""))
-        require_room([job for job in wanted if job.folder(execution.runs).state() != "done"], 1, execution.runs)
-        for job in wanted:
-            folder = job.folder(execution.runs)
-            if folder.state() == "done":
-                click.echo(f"done already: {folder.path}")
-                continue
-            try:
-                run_job(job, execution, manifest.describe())
-            except Paused:
-                click.echo(f"paused: {job.id}; the same command goes on")
-                return
-            click.echo(f"done: {folder.path}")
+        stop = StopRequest(execution.schedule.time_limit)
+        with stopping_on_signals(stop.make):
+            _run_jobs(wanted, manifest, execution, stop)
 
     return click.command(stage, help=summary)(command)
+
+
+def _run_jobs(jobs: "list[Job]", manifest: "Manifest", execution: "Execution", stop: "StopRequest") -> None:
+    from rlpt.disk import require_room
+    from rlpt.interruption import Paused
+    from rlpt.pipeline import run_job
+
+    require_room([job for job in jobs if not job.folder(execution.runs).is_done()], 1, execution.runs)
+    for job in jobs:
+        folder = job.folder(execution.runs)
+        if folder.is_done():
+            click.echo(f"done already: {folder.path}")
+            continue
+        try:
+            run_job(job, execution, manifest.describe(), stop)
+        except Paused:
+            click.echo(f"paused: {job.id}; the same command goes on")
+            return
+        click.echo(f"done: {folder.path}")
 
 
 generate = _stage_command(
@@ -111,8 +120,7 @@ def _run_here(manifest: "Manifest", jobs: "list[Job]", parallel: int, execution:
 
     if execution.device == "cuda":
         choose_device(execution.device)
-    missing = [job for job in jobs if job.folder(execution.runs).state() != "done"]
-    require_room(missing, parallel, execution.runs)
+    require_room([job for job in jobs if not job.folder(execution.runs).is_done()], parallel, execution.runs)
     outcome = LocalScheduler(jobs, execution, parallel, lambda job: stage_command(job, manifest, execution)).run()
     if outcome["done"] == len(jobs):
         click.echo(f"nothing to do: all {len(jobs)} jobs are done")

@@ -15,10 +15,8 @@ same pixels as published; a random crop in training does not reach the two ends 
 
 import hashlib
 import json
-import multiprocessing
 from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
-from concurrent.futures import ProcessPoolExecutor
 from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import partial
@@ -34,6 +32,7 @@ from rlpt.data.hdf5 import whole_hdf5
 from rlpt.errors import UsageError
 from rlpt.progress import Report, progress_bar
 from rlpt.provenance import available_cores
+from rlpt.workers import worker_pool
 
 Split = Literal["train", "val"]
 ClassChoice = Literal["paper", "all"]
@@ -219,7 +218,7 @@ def _in_blocks(
     if workers == 1:
         yield zip(blocks, map(work, blocks), strict=True)
         return
-    with ProcessPoolExecutor(workers, multiprocessing.get_context("spawn")) as pool:
+    with worker_pool(workers) as pool:
         try:
             yield zip(blocks, pool.map(work, blocks), strict=True)
         finally:
@@ -326,7 +325,7 @@ def _read_cache(path: Path, source: str) -> LabelledImages | None:
             labels = cache["labels"][:]
             shape, offset = cache["images"].shape, cache["images"].id.get_offset()
         images = np.memmap(path, np.uint8, "r", offset, shape)
-    except (OSError, KeyError, ValueError):
+    except (OSError, KeyError, ValueError, AttributeError, TypeError, RuntimeError):  # damaged in whatever way
         return None
     found = _begun_digest(classes, labels)
     for first in range(0, len(images), _IMAGES_HASHED_AT_ONCE):

@@ -47,7 +47,7 @@ class PixelEnvironment(dm_env.Environment):  # type: ignore[misc]
         domain, task = split_name(name)
         try:
             from dm_control import suite
-        except (ImportError, AttributeError) as error:
+        except (ImportError, AttributeError, RuntimeError) as error:
             raise UsageError(f"dm_control cannot load OpenGL ({error}): {NO_OPENGL_REMEDY}") from error
 
         self._random = np.random.RandomState(seed)
