@@ -24,7 +24,7 @@ def test_a_run_appears_when_it_is_complete(tmp_path: Path) -> None:
     provenance = json.loads((folder.path / "provenance.json").read_text())
     assert set(provenance) == {"code", "packages", "locks", "container", "sessions", "outputs"}
     (session,) = provenance["sessions"]
-    machine = {"commit", "machine", "renderer", "threads", "load"}
+    machine = {"commit", "packages", "machine", "renderer", "threads", "load"}
     assert set(session) == machine | {"started", "ended", "seconds", "end"}
     assert session["end"] == "done"
     assert set(provenance["outputs"]) == {"result.txt", "settings.yaml"}
