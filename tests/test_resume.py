@@ -249,12 +249,14 @@ def test_a_checkpoint_of_other_settings_is_refused(tmp_path: Path) -> None:
 def test_several_signals_in_a_row_still_let_the_job_save() -> None:
     """Clusters send a job more than one: SIGUSR1 before the end, SIGTERM at it."""
     heard: list[str] = []
+    before = signal.signal(signal.SIGINT, signal.default_int_handler)  # a shell's "&" ignores it
     with stopping_on_signals(heard.append):
         for number in (signal.SIGTERM, signal.SIGUSR1, signal.SIGTERM):
             os.kill(os.getpid(), number)
         assert heard == ["SIGTERM", "SIGUSR1", "SIGTERM"]
         with pytest.raises(KeyboardInterrupt):
             os.kill(os.getpid(), signal.SIGINT)
+    signal.signal(signal.SIGINT, before)
 
 
 def test_one_time_limit_holds_for_all_jobs_of_a_command(monkeypatch: pytest.MonkeyPatch) -> None:
