@@ -85,7 +85,9 @@ def test_a_job_requeued_at_its_time_limit_ends_with_the_same_bytes(on_cluster: C
 def test_a_preempted_job_saves_and_comes_back(on_cluster: Cluster, tmp_path: Path) -> None:
     on_cluster("rlpt", "run", DEMO, *ENDLESS, *ON_SLURM, f"--runs={tmp_path}")
     wait_for_training(tmp_path)
-    blocker = on_cluster("sbatch", "--parsable", "--partition=urgent", "--exclusive", "--wrap=sleep 10").stdout.strip()
+    blocker = on_cluster(
+        "sbatch", "--parsable", "--partition=urgent", "--exclusive", "--output=/dev/null", "--wrap=sleep 10"
+    ).stdout.strip()
     wait_until(lambda: list(tmp_path.glob("train/*.partial/checkpoint.safetensors")), "the checkpoint")
     wait_until(lambda: blocker not in on_cluster("squeue", "--noheader", "--format=%A").stdout, "the other job to end")
     sessions = lambda: json.loads(next(tmp_path.glob("train/*.partial/sessions.json")).read_text())  # noqa: E731
