@@ -1,6 +1,5 @@
 """From jobs to Slurm job arrays and their batch scripts."""
 
-import hashlib
 import os
 import shlex
 import sys
@@ -9,6 +8,7 @@ from dataclasses import dataclass, replace
 from importlib import resources
 from pathlib import Path
 
+from rlpt.checksums import file_sha256
 from rlpt.errors import UsageError
 from rlpt.jobs import Job, Stage
 from rlpt.manifest import Manifest
@@ -128,15 +128,10 @@ def _program(execution: Execution, settings: SlurmSettings) -> str:
     image = Path(settings.sif)
     if not image.exists():
         raise UsageError(f"slurm.sif: {image}: no such file: `make sif` builds one, --sif names it")
-    # Data folders are often links to where a cluster keeps its data sets.
-    linked = [path for path in execution.data.glob("*") if path.is_symlink()]
-    folders = [Path.cwd(), execution.runs, execution.data, *linked]
+    # What links in the data folder point to is often where a cluster keeps its data sets. None need be there.
+    inputs = [execution.data, *(path for path in execution.data.glob("*") if path.is_symlink())]
+    folders = [Path.cwd(), execution.runs, *(path for path in inputs if path.exists())]
     binds = [f"--bind={folder}" for folder in dict.fromkeys(os.path.realpath(folder) for folder in folders)]
-    digest = [f"--env=RLPT_CONTAINER_DIGEST=sha256:{_sha256(image)}"] if image.is_file() else []
+    digest = [f"--env=RLPT_CONTAINER_DIGEST=sha256:{file_sha256(image)}"] if image.is_file() else []
     words = ["exec", "--nv", f"--pwd={Path.cwd()}", *binds, *digest, str(image.absolute()), "rlpt"]
     return '"${APPTAINER:-apptainer}" ' + shlex.join(words)
-
-
-def _sha256(path: Path) -> str:
-    with path.open("rb") as file:
-        return hashlib.file_digest(file, "sha256").hexdigest()

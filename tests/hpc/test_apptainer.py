@@ -68,9 +68,11 @@ def test_a_slurm_task_runs_inside_saves_and_comes_back(
     options = (*SMALL, "--set=train.steps=1000000", f"--runs={tmp_path}")
     cluster = ("--executor=slurm", "--cpus=1", "--mem=1500M", "--time=1", f"--sif={sandbox}")
     on_cluster("rlpt", "run", DEMO, *options, *cluster, APPTAINER=str(apptainer))
-    sessions = tmp_path / "train"
-    wait_until(
-        lambda: any(len(json.loads(file.read_text())) == 2 for file in sessions.glob("*.partial/sessions.json")),
-        "the task to come back after its time limit",
-    )
-    on_cluster("rlpt", "cancel", DEMO, *options)
+
+    def ends() -> list[str]:
+        assert on_cluster("squeue", "--noheader").stdout, "the task has left the queue"
+        files = (tmp_path / "train").glob("*.partial/sessions.json")
+        return [session.get("end", "") for file in files for session in json.loads(file.read_text())]
+
+    wait_until(lambda: "Paused: SIGUSR1" in ends()[:-1], "the task to save at its time limit and to come back")
+    assert "cancelled 1 tasks" in on_cluster("rlpt", "cancel", DEMO, *options).stdout

@@ -45,19 +45,22 @@ def test_a_figure_goes_through_the_arrays(on_cluster: Cluster, tmp_path: Path) -
     assert (tmp_path / "slurm").exists() is False
     assert scripts.count("#!/usr/bin/env bash") == 4
 
+    on_cluster("scontrol", "update", "PartitionName=work", "State=DOWN")  # takes jobs, and starts none
     submitted = on_cluster("rlpt", "run", FIG08, *options).stdout
     assert "train, 2 jobs in 1 tasks" in submitted
     assert "7 submitted, 0 in the queue before, 0 done" in submitted
+    names = on_cluster("squeue", "--noheader", "--format=%j").stdout
     for line in scripts.splitlines():
         if line.startswith("#SBATCH --job-name="):
-            assert line.partition("=")[2] in on_cluster("squeue", "--noheader", "--format=%j").stdout
-
+            assert line.partition("=")[2] in names
     again = on_cluster("rlpt", "run", FIG08, *options).stdout
     assert "submitted:" not in again
-    assert "0 submitted, " in again
+    assert "0 submitted, 7 in the queue before, 0 done" in again
     status = on_cluster("rlpt", "status", FIG08, *where).stdout
     assert "pending (Dependency)" in status
+    assert "7 missing, 7 in the queue" in status
 
+    on_cluster("scontrol", "update", "PartitionName=work", "State=UP")
     wait_until(lambda: queue_is_empty(on_cluster), "the arrays to end")
     assert "7 done" in on_cluster("rlpt", "status", FIG08, *where).stdout
     drawn = on_cluster("rlpt", "run", FIG08, *options).stdout
@@ -82,7 +85,9 @@ def test_a_job_requeued_at_its_time_limit_ends_with_the_same_bytes(on_cluster: C
 def test_a_preempted_job_saves_and_comes_back(on_cluster: Cluster, tmp_path: Path) -> None:
     on_cluster("rlpt", "run", DEMO, *ENDLESS, *ON_SLURM, f"--runs={tmp_path}")
     wait_for_training(tmp_path)
-    blocker = on_cluster("sbatch", "--parsable", "--partition=urgent", "--exclusive", "--wrap=sleep 10").stdout.strip()
+    blocker = on_cluster(
+        "sbatch", "--parsable", "--partition=urgent", "--exclusive", "--output=/dev/null", "--wrap=sleep 10"
+    ).stdout.strip()
     wait_until(lambda: list(tmp_path.glob("train/*.partial/checkpoint.safetensors")), "the checkpoint")
     wait_until(lambda: blocker not in on_cluster("squeue", "--noheader", "--format=%A").stdout, "the other job to end")
     sessions = lambda: json.loads(next(tmp_path.glob("train/*.partial/sessions.json")).read_text())  # noqa: E731

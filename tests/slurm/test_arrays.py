@@ -85,11 +85,13 @@ def test_an_image_is_named_by_its_digest_and_sees_the_data(tmp_path: Path) -> No
     (tmp_path / "data" / "imagenet").symlink_to(tmp_path / "images")
     (tmp_path / "rlpt.sif").write_bytes(b"abc")
     execution = Execution(tmp_path / "runs", tmp_path / "data")
-    text = script("train", execution, SlurmSettings(sif=str(tmp_path / "rlpt.sif")))
+    cluster = SlurmSettings(sif=str(tmp_path / "rlpt.sif"))
+    text = script("train", execution, cluster)
     (line,) = [line for line in text.splitlines() if line.startswith("rlpt=(")]
     assert line.startswith('rlpt=("${APPTAINER:-apptainer}" exec --nv ')
     assert line.endswith(f"{tmp_path}/rlpt.sif rlpt)")
     assert all(f"--bind={tmp_path / name} " in line for name in ("runs", "data", "images"))
+    assert "/nodata" not in script("train", Execution(tmp_path, tmp_path / "nodata"), cluster).partition("options=")[0]
     assert "RLPT_CONTAINER_DIGEST=sha256:ba7816bf8f01cfea414140de5dae2223b00361a396177a9cb410ff61f20015ad" in line
 
 
