@@ -81,7 +81,8 @@ def verify(
 ) -> None:
     """Check finished runs, or prove that jobs survive being killed.
 
-    With a run's folder, or a folder of runs: is every file still what the job wrote, and every input what it read?
+    With a run's folder, or a folder of runs: is every file still what the job wrote, and every
+    dataset and encoder what it read?
 
     With a manifest: runs each of its jobs twice, once killed at random moments, and compares every file byte by byte.
 
