@@ -1,7 +1,9 @@
 # The front door: `make` lists what there is.
-PROFILE ?= paper
-JOBS    ?= $(shell nproc)
 RUNS    ?= runs
+# What is kept in the repository lies in results/<profile>/<figure>.
+KEPT    := $(filter results/%,$(RUNS))
+PROFILE ?= $(if $(KEPT),$(word 2,$(subst /, ,$(KEPT))),paper)
+JOBS    ?= $(shell nproc)
 DATA    ?= data
 VENV    ?= .venv
 RLPT    := $(VENV)/bin/rlpt
@@ -70,7 +72,7 @@ reproduce-all: $(DRAWINGS) $(CURVES) ## Every figure: run (or submit) what is mi
 report: setup ## Judge every claim of the paper: the authors' logs, and what is finished
 	$(RLPT) report $(addprefix --runs ,$(RUNS) $(wildcard results/*/*)) --out $(RUNS)/report
 
-figures: $(DRAWINGS) ## Redraw every figure from what exists; what is missing is labelled
+figures: $(if $(KEPT),setup,$(DRAWINGS)) ## Redraw every figure from what exists (RUNS=results/…: what is kept); what is missing is labelled
 	$(foreach figure,$(CURVES),$(RLPT) plot $(call manifest,$(figure)) --profile $(PROFILE) $(WHERE) &&) true
 
 # Background clips that the figures need; checked by SHA-256, downloaded where they are missing.

@@ -43,6 +43,7 @@ class _Record(BaseModel, extra="allow"):
     outputs: dict[str, Recorded]
     code: dict[str, Any]
     packages: dict[str, str]
+    left_out: list[str] = []  # of the outputs, by a collection of what is small
     sessions: Annotated[list[_Session], Field(min_length=1)]
 
 

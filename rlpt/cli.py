@@ -74,6 +74,7 @@ for _command in (
     records.show,
     records.verify,
     records.export,
+    records.collect,
     machine.bench,
     inputs.data,
 ):

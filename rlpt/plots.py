@@ -1,5 +1,6 @@
 """Learning curves from run folders, as figures that could go into a paper."""
 
+from dataclasses import dataclass
 from pathlib import Path
 
 import matplotlib as mpl
@@ -13,36 +14,61 @@ from matplotlib.ticker import FuncFormatter
 from rlpt.figures import STYLE, made_by, save_figure, stamp
 from rlpt.jobs import Curve, Selection, curves
 from rlpt.manifest import Manifest
-from rlpt.results import read_returns
+from rlpt.results import EPISODES_FILE, read_returns
 
 _PANEL = (2.5, 2.1)
 _DASHES = ["", (4, 1.5), (1, 1), (5, 1, 1, 1), (3, 1, 1, 1, 1, 1), (8, 2)]
+
+
+@dataclass(frozen=True)
+class _Shown:
+    """A run that has at least one whole episode."""
+
+    curve: Curve
+    returns: pd.DataFrame
+    finished: bool
+
+    @property
+    def steps(self) -> int:
+        """Agent steps up to the end of its last episode."""
+        return int(self.returns["step"].max())
 
 
 def draw_learning_curves(manifest: Manifest, selection: Selection, runs: Path) -> list[Path]:
     """Draws training return over agent steps, one panel an environment, and names what is missing.
 
     Each run's episodes are smoothed with a moving average of `plot.smoothing` episodes (as in the paper; at the start
-    over as many as there are); lines are means over seeds, bands 95 % bootstrap intervals of the mean.
+    over as many as there are). Thin lines are runs, unfinished ones up to where they are; thick lines their means, as
+    far as all of a condition's runs go; bands 95 % bootstrap intervals of the mean. An environment without any run has
+    no panel.
 
     Returns:
-        The PNG and PDF, in `<runs>/figures/`.
+        The PNG and PDF, in `<runs>/figures/`; nothing where there is no run to draw.
     """
     planned = curves(manifest, selection)
-    finished = [curve for curve in planned if curve.job.folder(runs).state() == "done"]
-    tables = [read_returns(curve, runs, manifest.plot.smoothing) for curve in finished]
-    data = pd.concat(tables, ignore_index=True) if tables else pd.DataFrame(columns=["environment"])
+    shown = [each for curve in planned for each in _read(curve, runs, manifest.plot.smoothing)]
+    if not shown:
+        return []
     with mpl.rc_context(STYLE):
-        figure = _panels(planned, data)
-        _caption(figure, manifest, planned, finished)
-        shown = " ".join(curve.job.id for curve in finished)
-        return save_figure(figure, runs / "figures", manifest.name, manifest.title, manifest.profile, shown)
+        figure = _panels(planned, shown)
+        _caption(figure, manifest, planned, shown)
+        ids = " ".join(each.curve.job.id for each in shown)
+        return save_figure(figure, runs / "figures", manifest.name, manifest.title, manifest.profile, ids)
 
 
-def _panels(planned: list[Curve], data: pd.DataFrame) -> Figure:
-    environments = list(dict.fromkeys(curve.environment for curve in planned))
+def _read(curve: Curve, runs: Path, smoothing: int) -> list[_Shown]:
+    folder = curve.job.folder(runs)
+    path = folder.path if folder.is_done() else folder.partial
+    if not (path / EPISODES_FILE).is_file():
+        return []
+    returns = read_returns(curve, path, smoothing)
+    return [] if returns.empty else [_Shown(curve, returns, folder.is_done())]
+
+
+def _panels(planned: list[Curve], shown: list[_Shown]) -> Figure:
+    environments = list(dict.fromkeys(each.curve.environment for each in shown))
     repeats = {curve.environment: curve.job.settings.environment.action_repeat for curve in planned}
-    labels = list(dict.fromkeys(curve.label for curve in planned))
+    labels = list(dict.fromkeys(curve.label for curve in planned if curve.environment in environments))
     colours = dict(zip(labels, sns.color_palette("colorblind", len(labels)), strict=True))
     dashes = {label: _DASHES[index % len(_DASHES)] for index, label in enumerate(labels)}
     width, height = _PANEL
@@ -51,13 +77,15 @@ def _panels(planned: list[Curve], data: pd.DataFrame) -> Figure:
     figure = Figure(figsize=(max(width * len(environments), 3.6), height + 0.8 + 0.2 * rows), layout="constrained")
     for index, environment in enumerate(environments):
         axes = figure.add_subplot(1, len(environments), index + 1)
-        panel = data[data["environment"] == environment]
-        if len(panel):
-            sns.lineplot(
-                panel, x="step", y="smoothed", hue="condition", hue_order=labels, palette=colours,
-                style="condition", style_order=labels, dashes=dashes, errorbar=("ci", 95), seed=0,
-                legend=False, linewidth=1.2, ax=axes,
-            )  # fmt: skip
+        here = [each for each in shown if each.curve.environment == environment]
+        for each in here:
+            single = each.returns
+            axes.plot(single["step"], single["smoothed"], color=colours[each.curve.label], linewidth=0.4, alpha=0.6)
+        sns.lineplot(
+            _as_far_as_all_go(here), x="step", y="smoothed", hue="condition", hue_order=labels, palette=colours,
+            style="condition", style_order=labels, dashes=dashes, errorbar=("ci", 95), seed=0,
+            legend=False, linewidth=1.2, ax=axes,
+        )  # fmt: skip
         _label(axes, environment, repeats[environment], first=index == 0)
     handles = [
         Line2D([], [], color=colours[label], linestyle=(0, dashes[label] or None), label=label)  # type: ignore[arg-type]
@@ -65,6 +93,12 @@ def _panels(planned: list[Curve], data: pd.DataFrame) -> Figure:
     ]
     figure.legend(handles=handles, loc="outside upper center", ncols=columns, frameon=False)
     return figure
+
+
+def _as_far_as_all_go(shown: list[_Shown]) -> pd.DataFrame:
+    """Returns the runs' episodes up to the end of the shortest run of their condition."""
+    data = pd.concat([each.returns.assign(last=each.steps) for each in shown], ignore_index=True)
+    return data[data["step"] <= data.groupby("condition")["last"].transform("min")]
 
 
 def _label(axes: Axes, environment: str, action_repeat: int, first: bool) -> None:
@@ -75,18 +109,27 @@ def _label(axes: Axes, environment: str, action_repeat: int, first: bool) -> Non
     axes.xaxis.set_major_formatter(FuncFormatter(lambda steps, _: f"{steps / 1000:g}k" if steps else "0"))
 
 
-def _caption(figure: Figure, manifest: Manifest, planned: list[Curve], finished: list[Curve]) -> None:
+def _caption(figure: Figure, manifest: Manifest, planned: list[Curve], shown: list[_Shown]) -> None:
     """Stamps under the figure what it shows and what made it."""
-    counts = {"seeds": len({curve.seed for curve in planned}), "videos": len({curve.clip for curve in planned})}
+    drawn = [each.curve for each in shown]
+    counts = {"seeds": len({curve.seed for curve in drawn}), "videos": len({curve.clip for curve in drawn})}
     repeated = " and ".join(f"{count} {kind}" for kind, count in counts.items() if count > 1)
     interval = f"mean and 95 % bootstrap interval over {repeated}" if repeated else "one seed, so no interval"
     lines = [
-        f"{manifest.title}. Moving average of {manifest.plot.smoothing} episodes; {interval}.",
+        f"{manifest.title}. Moving average of {manifest.plot.smoothing} episodes; {interval}; thin: single runs.",
         made_by(manifest),
     ]
-    missing = [curve for curve in planned if curve not in finished]
+    unfinished = [f"{each.curve.job.slug} at {each.steps:,}" for each in shown if not each.finished]
+    if unfinished:
+        lines.append(f"UNFINISHED {len(unfinished)} of {len(planned)} runs: {_some(unfinished)}")
+    missing = [curve for curve in planned if curve not in drawn]
     if missing:
-        names = ", ".join(curve.job.slug for curve in missing[:6])
-        more = f" and {len(missing) - 6} more" if len(missing) > 6 else ""
-        lines.append(f"MISSING {len(missing)} of {len(planned)} runs: {names}{more}")
+        panels = {curve.environment for curve in drawn}
+        names = list(dict.fromkeys(f"all on {each.environment}" for each in missing if each.environment not in panels))
+        names += [curve.job.slug for curve in missing if curve.environment in panels]
+        lines.append(f"MISSING {len(missing)} of {len(planned)} runs: {_some(names)}")
     stamp(figure, lines)
+
+
+def _some(names: list[str]) -> str:
+    return ", ".join(names[:6]) + (f" and {len(names) - 6} more" if len(names) > 6 else "")

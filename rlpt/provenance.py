@@ -113,7 +113,7 @@ def describe_session(sessions_file: Path, renders: bool, how: dict[str, Any]) ->
         renders: whether to say what renders.
         how: remembered with this session, such as its device.
     """
-    earlier = _earlier_sessions(sessions_file)
+    earlier = read_sessions(sessions_file)
     record: dict[str, Any] = {"code": code_version(), "packages": package_versions(), "locks": lock_files()}
     record["container"] = container()
     session = how | _begun_session(renders)
@@ -136,10 +136,11 @@ def describe_session(sessions_file: Path, renders: bool, how: dict[str, Any]) ->
             write_json(sessions_file, record["sessions"])
 
 
-def _earlier_sessions(file: Path) -> list[dict[str, Any]]:
+def read_sessions(file: Path) -> list[dict[str, Any]]:
+    """Returns an unfinished run's sessions; none where the file is missing or damaged, which is no reason to stop."""
     try:
         sessions = [dict(session) for session in json.loads(file.read_text(encoding="utf-8"))]
-    except (OSError, ValueError, TypeError):  # none, or damaged: no reason not to go on
+    except (OSError, ValueError, TypeError):
         return []
     for session in sessions:
         session.setdefault("end", "killed")

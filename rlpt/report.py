@@ -6,12 +6,7 @@ from math import isnan
 from pathlib import Path
 from typing import Any
 
-from jinja2 import Environment, PackageLoader, StrictUndefined
-from markupsafe import Markup
-
-from rlpt import number_text
 from rlpt.agreement import encoder_outcomes
-from rlpt.charts import readings
 from rlpt.claims import (
     EXPECTATIONS,
     MARGIN,
@@ -28,6 +23,7 @@ from rlpt.claims import (
 from rlpt.errors import UsageError
 from rlpt.files import write_text
 from rlpt.manifest import Manifest
+from rlpt.pages import render_page
 from rlpt.provenance import code_version
 from rlpt.published import load_published
 from rlpt.report_sections import (
@@ -87,8 +83,8 @@ def write_report(manifests: dict[str, list[Manifest]], folders: Sequence[Path], 
         "decided": decided,
     }
     texts = {
-        "index.html": _render("report.html.j2", context),
-        "report.md": _render("report.md.j2", context),
+        "index.html": render_page("report.html.j2", context),
+        "report.md": render_page("report.md.j2", context),
         "claims.json": json.dumps([claim_entry(each) for each in judged], indent=2, ensure_ascii=False) + "\n",
     }
     try:
@@ -171,22 +167,3 @@ def _finding_entry(found: Finding) -> dict[str, Any]:
 
 def _ends(ends: tuple[float, float], digits: int) -> list[float] | None:
     return None if isnan(ends[0]) else [round(end, digits) for end in ends]
-
-
-def _render(name: str, context: dict[str, Any]) -> str:
-    environment = Environment(
-        loader=PackageLoader("rlpt"),
-        autoescape=name.endswith(".html.j2"),
-        undefined=StrictUndefined,
-        trim_blocks=True,
-        lstrip_blocks=True,
-    )
-    environment.filters |= {key: getattr(number_text, key) for key in ("number", "signed", "interval", "gap", "task")}
-    environment.globals |= {"ends": number_text.ends, "readings": readings}
-
-    def source(file: str) -> Markup:
-        assert environment.loader is not None
-        return Markup(environment.loader.get_source(environment, file)[0])  # our own, not a user's
-
-    environment.globals["source"] = source
-    return environment.get_template(name).render(context)

@@ -5,7 +5,7 @@ import re
 from collections.abc import Callable, Hashable, Iterable, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 import numpy as np
 import pandas as pd
@@ -15,6 +15,8 @@ from rlpt.jobs import Curve, Job, curves
 from rlpt.manifest import Manifest
 from rlpt.stats import area_under_curve, early_score, final_score
 
+EPISODES_FILE = "episodes.csv"
+_Item = TypeVar("_Item")
 _POINTS = 24
 "A curve is thinned to at least so many points, where it has them, and at most to every tenth."
 
@@ -158,18 +160,18 @@ def figure_number(manifest: str) -> int:
     return int(found[1]) if found else 0
 
 
-def read_returns(curve: Curve, runs: Path, smoothing: int) -> pd.DataFrame:
-    """Reads a finished run's episodes.csv.
+def read_returns(curve: Curve, folder: Path, smoothing: int) -> pd.DataFrame:
+    """Reads a run's episodes.csv.
 
     Args:
         curve: which run.
-        runs: the folder of run folders.
+        folder: its own folder, finished or not.
         smoothing: length of the moving average in episodes; at the start over as many as there are.
 
     Returns:
         Columns step, return, smoothed, environment, condition (its label) and seed; one row an episode.
     """
-    path = curve.job.folder(runs).path / "episodes.csv"
+    path = folder / EPISODES_FILE
     try:
         table = pd.read_csv(path, usecols=["step", "return"])
     except (OSError, ValueError) as error:
@@ -215,12 +217,12 @@ def _folder_of(job: Job, folders: Sequence[Path]) -> Path | None:
 
 def _load_run(manifest: Manifest, curve: Curve, runs: Path, encoder: Encoder | None) -> list[Run]:
     """Reads one run folder; nothing if not one episode ended in it."""
-    table = read_returns(curve, runs, manifest.plot.smoothing)
+    path = curve.job.folder(runs).path
+    table = read_returns(curve, path, manifest.plot.smoothing)
     if table.empty:
         return []
     returns = table["return"].to_numpy()
     stride = max(1, min(10, len(table) // _POINTS))
-    path = curve.job.folder(runs).path
     seconds, steps = seconds_of(path), curve.job.settings.train.steps
     run = Run(
         figure=figure_number(manifest.name),
@@ -286,9 +288,9 @@ def seconds_of(path: Path) -> float:
     return float(sum(session.get("seconds", 0) for session in read_json(path / "provenance.json").get("sessions", [])))
 
 
-def grouped(runs: Iterable[Run], by: Callable[[Run], Any]) -> dict[Any, list[Run]]:
-    """Returns runs by what `by` says of each, in the order of their first appearance."""
-    found: dict[Any, list[Run]] = {}
-    for run in runs:
-        found.setdefault(by(run), []).append(run)
+def grouped(items: Iterable[_Item], by: Callable[[_Item], Any]) -> dict[Any, list[_Item]]:
+    """Returns items, such as runs, by what `by` says of each, in the order of their first appearance."""
+    found: dict[Any, list[_Item]] = {}
+    for item in items:
+        found.setdefault(by(item), []).append(item)
     return found

@@ -1,6 +1,5 @@
 """Tables for people."""
 
-import json
 from collections import Counter
 from collections.abc import Mapping
 from pathlib import Path
@@ -14,6 +13,7 @@ from rlpt.checksums import PROVENANCE_FILE, read_provenance
 from rlpt.estimates import disk_bytes, gpu_hours, replay_bytes, steps
 from rlpt.jobs import Job
 from rlpt.pipeline import progress_of
+from rlpt.provenance import read_sessions
 from rlpt.runs import SESSIONS_FILE
 from rlpt.slurm.queue import QueuedTask
 
@@ -105,7 +105,9 @@ def run_tables(folder: Path) -> None:
     """Prints what is recorded of a run, finished or not, in `folder`."""
     console = Console(highlight=False)
     finished = (folder / PROVENANCE_FILE).is_file()
-    record: dict[str, Any] = read_provenance(folder) if finished else {"sessions": _sessions(folder)}
+    record: dict[str, Any] = (
+        read_provenance(folder) if finished else {"sessions": read_sessions(folder / SESSIONS_FILE)}
+    )
     facts = Table(show_header=False, box=None)
     facts.add_column(style="bold")
     facts.add_column(overflow="fold")
@@ -133,13 +135,6 @@ def run_tables(folder: Path) -> None:
         console.print(table)
     console.print("[bold]settings[/]")
     console.print((folder / "settings.yaml").read_text(encoding="utf-8").rstrip(), markup=False)
-
-
-def _sessions(folder: Path) -> list[dict[str, Any]]:
-    try:
-        return list(json.loads((folder / SESSIONS_FILE).read_text(encoding="utf-8")))
-    except (OSError, ValueError):
-        return []
 
 
 def _describe_session(session: dict[str, Any]) -> str:

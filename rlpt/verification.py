@@ -55,6 +55,8 @@ def finished_folders(path: Path) -> list[Path]:
 def check_run(folder: Path) -> Iterator[Check]:
     """Compares every file that a run wrote, and every input that is still there, with the run's record.
 
+    What a collection left out (`rlpt collect`) is not looked for.
+
     Raises:
         UsageError: if the record itself is missing or damaged.
     """
@@ -62,7 +64,8 @@ def check_run(folder: Path) -> Iterator[Check]:
     identity = record["job"].get("id", "")
     yield Check("job", "" if identity == folder.name else f"the folder holds the run {identity}")
     for name, recorded in recorded_outputs(folder).items():
-        yield Check(name, damage(folder / name, recorded))
+        if name not in record["left_out"]:
+            yield Check(name, damage(folder / name, recorded))
     for needed in record.get("inputs", []):
         source = folder.parent.parent / needed["stage"] / needed["id"]
         what = f"input {needed['stage']}/{needed['id']}/{needed['file']}"
@@ -72,7 +75,7 @@ def check_run(folder: Path) -> Iterator[Check]:
         now = recorded_outputs(source).get(needed["file"])
         if now is None or now.sha256 != needed["sha256"]:
             yield Check(what, "another file than the one that this run used")
-        else:
+        elif needed["file"] not in read_provenance(source)["left_out"]:
             yield Check(what, damage(source / needed["file"], now))
 
 

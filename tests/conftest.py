@@ -122,6 +122,7 @@ def write_finished_run(job: Job, runs: Path, returns: list[float]) -> None:
 
 def _write_origin(folder: Path, job: Job) -> None:
     write_text(folder / "settings.yaml", yaml.safe_dump(job.identity(), sort_keys=False))
-    session = {"machine": {"gpu": None, "processor": "A processor"}, "threads": 2, "seconds": 1800.0}
     code = {"rlpt": "0.1.0", "commit": "0123456789abcdef", "dirty": False}
+    machine = {"gpu": None, "processor": "A processor"}
+    session = {"commit": code["commit"], "machine": machine, "threads": 2, "seconds": 1800.0}
     write_json(folder / "provenance.json", {"code": code, "sessions": [session]})

@@ -19,7 +19,9 @@ from rlpt.commands.options import data_option, runs_option, scale_options, selec
 def plot(
     manifest: Path, profile: str | None, overrides: tuple[str, ...], runs: Path, data: Path, **selected: Any
 ) -> None:
-    """Draw the learning curves of what is finished, or one of Figures 1 to 6, as PDF and PNG.
+    """Draw the learning curves of what there is, or one of Figures 1 to 6, as PDF and PNG.
+
+    Runs that are not finished are drawn up to where they are, and the figure says so.
 
     \b
     Examples:
@@ -33,8 +35,11 @@ def plot(
         from rlpt.plots import draw_learning_curves
 
         loaded = load_manifest(manifest, profile, overrides)
-        for path in draw_learning_curves(loaded, Selection(**selected), runs):
+        drawn = draw_learning_curves(loaded, Selection(**selected), runs)
+        for path in drawn:
             click.echo(f"figure: {path}")
+        if not drawn:
+            click.echo(f"nothing to draw: no run of {manifest} under the profile {loaded.profile} in {runs}")
         return
     options = ["--data", str(data), "--out", str(runs / "figures"), *(["--profile", profile] if profile else [])]
     if subprocess.run([sys.executable, str(scripts[0]), *options], check=False).returncode:

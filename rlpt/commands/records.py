@@ -160,3 +160,32 @@ def export(manifest: "Manifest", selection: "Selection", runs: Path, out: Path) 
     figures = sorted((runs / "figures").glob(f"{manifest.name}-{manifest.profile}.*"))
     count = export_crate(manifest, plan(manifest, selection), figures, runs, out)
     click.echo(f"{count} jobs, {len(figures)} figure files: {out}")
+
+
+@click.command()
+@takes_manifest
+@runs_option
+@click.option("--out", type=click.Path(path_type=Path), required=True, metavar="FOLDER", help="Made, or added to.")
+def collect(manifest: "Manifest", selection: "Selection", runs: Path, out: Path) -> None:
+    """Keep what is small of runs, finished or not, with their figure and a page of results: for a repository.
+
+    FOLDER is laid out like a folder of runs, so that `rlpt plot`, `rlpt report` and `rlpt verify` read it; README.md
+    says what was run, what came out, with intervals, and what did not. Called again, it adds what is new.
+
+    \b
+    Example: rlpt collect experiments/fig08_ik.toml --profile lite --env reacher-easy --out results/lite/fig08
+    """
+    from rlpt.collection import collect_runs
+    from rlpt.collection_page import collection_page
+    from rlpt.files import write_text
+    from rlpt.jobs import Selection, plan
+    from rlpt.plots import draw_learning_curves
+
+    collected = collect_runs(plan(manifest, selection), runs, out)
+    figures = draw_learning_curves(manifest, Selection(), out)
+    if not figures:
+        raise UsageError(f"{manifest.path}: no training run of it has an episode in {runs}: `rlpt run` it first")
+    write_text(out / "README.md", collection_page(manifest, figures, out))
+    click.echo(
+        f"{out}: {collected.finished} jobs added, {collected.unfinished} unfinished ones, {collected.known} were there"
+    )

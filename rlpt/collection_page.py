@@ -1,0 +1,157 @@
+"""What a collection of runs says for itself: its README.md, computed from its files alone."""
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from rlpt.checksums import PROVENANCE_FILE
+from rlpt.claims import METRICS, Metric
+from rlpt.jobs import Curve, Job, Stage, curves, plan
+from rlpt.manifest import Manifest
+from rlpt.pages import render_page
+from rlpt.provenance import read_sessions
+from rlpt.report_sections import differences_from_paper
+from rlpt.results import EPISODES_FILE, Run, baseline_of, grouped, load_runs, read_json, read_returns, scores_of
+from rlpt.runs import SESSIONS_FILE
+from rlpt.stats import Difference, Interval, aggregate, difference
+
+_SHOWN: tuple[Metric, ...] = ("final", "auc", "early")
+
+
+@dataclass(frozen=True)
+class Unfinished:
+    """A run that stopped early."""
+
+    name: str
+    steps: int
+    "Agent steps up to the end of its last whole episode."
+    of: int
+
+
+@dataclass(frozen=True)
+class Outcome:
+    """What came out of one condition on one task."""
+
+    environment: str
+    label: str
+    scores: dict[Metric, Interval]
+    differences: dict[Metric, Difference | None]
+    "From the baseline; None: it is the baseline, or there is none."
+
+
+@dataclass(frozen=True)
+class Work:
+    """What a stage took."""
+
+    stage: Stage
+    finished: int
+    unfinished: int
+    hours: float
+    "Of computing, over all sessions that ended."
+
+
+def collection_page(manifest: Manifest, figures: Sequence[Path], out: Path) -> str:
+    """Returns what was run, on what, in how many hours, what came out, and what did not, as Markdown.
+
+    Args:
+        manifest: what asked for the runs.
+        figures: drawn from them, PNG first, in a folder of `out`.
+        out: the collection.
+    """
+    planned = curves(manifest)
+    environments = list(dict.fromkeys(curve.environment for curve in planned if _folder(curve.job, out)))
+    here = [curve for curve in planned if curve.environment in environments]
+    data = load_runs([manifest], [out], manifest.title)
+    sessions = {job.id: _sessions(job, out) for job in plan(manifest)}
+    known = [session for own in sessions.values() for session in own]
+    context = {
+        "manifest": manifest,
+        "place": out.as_posix(),
+        "figures": [path.relative_to(out).as_posix() for path in figures],
+        "environments": environments,
+        "elsewhere": [name for name in manifest.environments if name not in environments],
+        "planned": len(here),
+        "finished": data.distinct,
+        "unfinished": [each for curve in here for each in _unfinished(curve, out)],
+        "missing": [curve.job.slug for curve in here if not _folder(curve.job, out)],
+        "settings": _settings(manifest),
+        "metrics": {metric: METRICS[metric] for metric in _SHOWN},
+        "outcomes": _outcomes(list(data.runs)),
+        "encoders": data.encoders,
+        "work": _work(manifest, sessions, out),
+        "machines": sorted({_machine(session) for session in known}),
+        "commits": sorted({str(session.get("commit"))[:9] for session in known}),
+        "days": sorted({str(session.get("started", "unknown"))[:10] for session in known}),
+    }
+    return render_page("collection.md.j2", context)
+
+
+def _folder(job: Job, out: Path) -> Path | None:
+    """Returns where a training run's episodes are, finished or not."""
+    folder = job.folder(out)
+    found = (path for path in (folder.path, folder.partial) if (path / EPISODES_FILE).is_file())
+    return next(found, None)
+
+
+def _unfinished(curve: Curve, out: Path) -> Iterator[Unfinished]:
+    folder = _folder(curve.job, out)
+    if folder and not curve.job.folder(out).is_done():
+        returns = read_returns(curve, folder, 1)
+        steps = 0 if returns.empty else int(returns["step"].max())
+        yield Unfinished(curve.job.slug, steps, curve.job.settings.train.steps)
+
+
+def _settings(manifest: Manifest) -> dict[str, str]:
+    """Returns what differs from the paper's settings, once where all conditions agree, else by condition."""
+    found = {each.condition.label: differences_from_paper(each.settings) for each in manifest.experiments}
+    return found if len(set(found.values())) > 1 else {"all conditions": next(iter(found.values()))}
+
+
+def _outcomes(runs: list[Run]) -> list[Outcome]:
+    rows = []
+    for own in grouped(runs, lambda run: (run.environment, run.condition)).values():
+        baseline = baseline_of(run for run in runs if run.environment == own[0].environment)
+        compared = baseline and own[0].condition != baseline[0].condition
+        scores = {metric: scores_of(own, metric) for metric in _SHOWN}
+        rows.append(
+            Outcome(
+                own[0].environment,
+                own[0].label,
+                {metric: aggregate([np.array(list(each.values()))]) for metric, each in scores.items()},
+                {
+                    metric: difference(each, scores_of(baseline, metric)) if compared else None
+                    for metric, each in scores.items()
+                },
+            )
+        )
+    return rows
+
+
+def _sessions(job: Job, out: Path) -> list[dict[str, Any]]:
+    folder = job.folder(out)
+    if folder.is_done():
+        return list(read_json(folder.path / PROVENANCE_FILE).get("sessions", []))
+    return read_sessions(folder.partial / SESSIONS_FILE)
+
+
+def _work(manifest: Manifest, sessions: dict[str, list[dict[str, Any]]], out: Path) -> list[Work]:
+    rows = []
+    for stage, jobs in grouped((job for job in plan(manifest) if sessions[job.id]), lambda job: job.stage).items():
+        finished = sum(job.folder(out).is_done() for job in jobs)
+        seconds = sum(session.get("seconds", 0) for job in jobs for session in sessions[job.id])
+        rows.append(Work(stage, finished, len(jobs) - finished, seconds / 3600))
+    return rows
+
+
+def _machine(session: dict[str, Any]) -> str:
+    """Names what a session computed and rendered on, and the versions that its numbers depend on most."""
+    machine, packages = session.get("machine", {}), session.get("packages", {})
+    device = (
+        machine.get("gpu") or f"{machine.get('processor', 'unknown')}, threads a job: {session.get('threads', '?')}"
+    )
+    versions = ", ".join(f"{name} {packages.get(name, '?')}" for name in ("torch", "mujoco", "dm-control"))
+    renderer = f"; rendering: {session['renderer']}" if session.get("renderer") else ""
+    return f"{device}{renderer}; {versions}"
