@@ -34,7 +34,7 @@ def stop_early(curve: Curve, runs: Path, returns: list[float]) -> None:
 def drawn(manifest: Manifest, runs: Path, monkeypatch: pytest.MonkeyPatch) -> Figure:
     """Returns the figure that would be saved."""
     figures: list[Figure] = []
-    monkeypatch.setattr(plots, "save_figure", lambda figure, *_: figures.append(figure) or [])
+    monkeypatch.setattr(plots, "save_figure", lambda figure, *_: figures.append(figure))
     draw_learning_curves(manifest, Selection(), runs)
     return figures[0]
 
