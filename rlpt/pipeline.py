@@ -15,6 +15,7 @@ from rlpt.failures import explained
 from rlpt.files import write_text
 from rlpt.interruption import Checkpoints, Schedule, StopRequest
 from rlpt.jobs import Job, Stage
+from rlpt.memory import freed_memory_kept
 from rlpt.progress import Report, progress_bar
 from rlpt.provenance import available_cores
 from rlpt.runs import CHECKPOINT_FILE, PROGRESS_FILE
@@ -82,6 +83,7 @@ def run_job(
         folder.claim(job.identity(), record, how) as work,
         explained(job, execution.runs),  # the job's own trouble, so that the folder remembers the explained line
         progress_bar(job.id, steps(job), execution.quiet) as bar,
+        freed_memory_kept(),
     ):
         inputs = [_verified(needed, job, execution.runs) for needed in job.inputs]
         record["inputs"] = [

@@ -15,7 +15,6 @@ from rlpt.checkpoint import (
     set_optimiser_state,
 )
 from rlpt.data.splits import batches, held_out
-from rlpt.data.stacks import as_channels
 from rlpt.data.transitions import TransitionDataset
 from rlpt.errors import require_finite
 from rlpt.files import write_json
@@ -36,7 +35,7 @@ class Pairs:
     """A dataset's pairs of observations, cropped to the middle and held in memory, every frame once."""
 
     frames: np.ndarray
-    "uint8 [frames, crop, crop, 3]"
+    "uint8 [frames, 3, crop, crop]"
     numbers: np.ndarray
     "Frames of o_t and o_{t+1}: int64 [transitions, 2, frame_stack]"
     actions: np.ndarray
@@ -46,7 +45,7 @@ class Pairs:
     def read(cls, path: Path, crop: int, frame_stack: int) -> "Pairs":
         """Loads the dataset at `path`."""
         with TransitionDataset(path, frame_stack) as dataset:
-            frames = np.empty((dataset.frame_count, crop, crop, 3), np.uint8)
+            frames = np.empty((dataset.frame_count, 3, crop, crop), np.uint8)
             filled = 0
             for block in dataset.load_frames(crop):
                 frames[filled : filled + len(block)] = block
@@ -55,8 +54,9 @@ class Pairs:
 
     def batch(self, rows: np.ndarray, input_range: int, device: torch.device) -> tuple[Tensor, Tensor, Tensor]:
         """Returns o_t, o_{t+1} (float32 [batch, 3 · frame_stack, crop, crop] in 0…input_range) and a_t."""
-        stacks = self.frames[self.numbers[rows]]
-        pair = [torch.from_numpy(as_channels(stacks[:, which])).to(device).float() for which in (0, 1)]
+        stacks = [self.frames[self.numbers[rows, which]] for which in (0, 1)]
+        stored = [torch.from_numpy(frames.reshape(len(rows), -1, *frames.shape[-2:])).to(device) for frames in stacks]
+        pair = [images.to(torch.float32, memory_format=torch.channels_last) for images in stored]
         if input_range == 1:
             pair = [images.div_(255) for images in pair]
         return pair[0], pair[1], torch.from_numpy(self.actions[rows]).to(device)

@@ -1,5 +1,6 @@
 """Stage 3: Soft Actor-Critic on pixels, from scratch or from a pretrained encoder (paper section 3.4)."""
 
+from contextlib import closing
 from pathlib import Path
 from typing import Any
 
@@ -10,6 +11,7 @@ from rlpt.agents.sac import METRICS, SAC
 from rlpt.checkpoint import State
 from rlpt.data.movies import enlarged, write_movie
 from rlpt.data.replay import ReplayBuffer
+from rlpt.envs.concurrent import ConcurrentEnvironment
 from rlpt.envs.pixels import PixelEnvironment, action_size
 from rlpt.errors import require_finite
 from rlpt.interruption import Checkpoints
@@ -52,9 +54,8 @@ class Training:
             UsageError: if the encoder does not fit.
         """
         self._settings, self._seed, self._folder, self._device = settings, seed, folder, device
-        self._env = PixelEnvironment(environment, settings.environment, integer_seed(seed, "environment"), video)
         self._evaluation_env = PixelEnvironment(environment, settings.environment, video=video)
-        self._actions = action_size(self._env)
+        self._actions = action_size(self._evaluation_env)
         self._agent = SAC(settings, self._actions, seed, device, encoder)
         self._replay = ReplayBuffer(
             settings.train.steps,
@@ -71,13 +72,21 @@ class Training:
         self._updates = 0  # made in this step
         self._episodes = 0
         self._return, self._last_return = 0.0, float("nan")
+        # Last, since it has to be closed whatever happens.
+        env_seed = integer_seed(seed, "environment")
+        self._env = ConcurrentEnvironment(lambda: PixelEnvironment(environment, settings.environment, env_seed, video))
 
     def run(self, checkpoints: Checkpoints, report: Report) -> None:
-        """Trains from the checkpoint, or from the beginning, to the end.
+        """Trains from the checkpoint, or from the beginning, to the end, and closes the environments.
 
         Raises:
             Paused: where `checkpoints` stops the job.
         """
+        with closing(self._env), closing(self._evaluation_env):
+            self._run(checkpoints, report)
+        self._agent.save(self._folder / "policy.safetensors")
+
+    def _run(self, checkpoints: Checkpoints, report: Report) -> None:
         train = self._settings.train
         tables = {
             "episodes": ("episode", "return"),
@@ -98,24 +107,19 @@ class Training:
                     if self._step % train.evaluate_every == 0:
                         self._evaluate(metrics, poll)
                     self._action = self._choose_action()
-                while self._updates < self._updates_due():
-                    batch = self._replay.sample(train.batch_size, self._settings.encoder.crop, self._device)
-                    losses = self._agent.update(batch, self._step)
-                    require_finite(losses, f"agent step {self._step}")
-                    self._updates += 1
-                    report(self._step, self._note())
-                    if self._updates == self._updates_due() and self._step % train.log_every == 0:
-                        metrics.row("updates", self._step, losses)
-                    if self._updates < self._updates_due():
-                        poll()
+                while self._updates_due() - self._updates > 1:
+                    self._update(metrics, report)
+                    poll()
+                # The last update does not see this step's outcome, so the two run at once. No poll meanwhile: it could
+                # save the environment in the middle of its step.
+                self._env.begin_step(self._action)
+                if self._updates < self._updates_due():
+                    self._update(metrics, report)
                 self._take(self._action, metrics)
                 self._step += 1
                 self._action, self._updates = None, 0
                 report(self._step, self._note())
             self._evaluate(metrics, poll, self._folder / "evaluation.mp4" if train.record_video else None)
-        self._agent.save(self._folder / "policy.safetensors")
-        self._env.close()
-        self._evaluation_env.close()
 
     def _start_episode(self) -> None:
         self._time_step = self._env.reset()
@@ -133,8 +137,19 @@ class Training:
             return 0
         return train.initial_updates if self._step == train.random_steps else 1
 
+    def _update(self, metrics: MetricsWriter, report: Report) -> None:
+        train = self._settings.train
+        batch = self._replay.sample(train.batch_size, self._settings.encoder.crop, self._device)
+        losses = self._agent.update(batch, self._step)
+        require_finite(losses, f"agent step {self._step}")
+        self._updates += 1
+        report(self._step, self._note())
+        if self._updates == self._updates_due() and self._step % train.log_every == 0:
+            metrics.row("updates", self._step, losses)
+
     def _take(self, action: np.ndarray, metrics: MetricsWriter) -> None:
-        self._time_step = self._env.step(action)
+        """Waits for the step with `action` and stores what came of it."""
+        self._time_step = self._env.finish_step()
         self._replay.add(action, self._time_step.reward, self._time_step.discount, self._env.frame)
         self._return += self._time_step.reward
         if self._time_step.last():

@@ -11,7 +11,7 @@ from rich.console import Console
 
 from benchmarks.agreement import LOSS_TOLERANCE, require_same_losses
 from benchmarks.data_cases import filled_replays
-from benchmarks.network_cases import agents, ik_steps, imagenet_steps, plain_batch, random_batch
+from benchmarks.network_cases import agents, ik_steps, imagenet_steps, random_batch
 from benchmarks.plain_environment import composite_by_pixel
 from benchmarks.workload import Workload, changed, paper_workload
 from rlpt.bench import NAMES, Row, as_json, as_table, run_benchmarks
@@ -103,7 +103,7 @@ def test_plain_sac_has_the_same_losses(tiny_settings: Settings) -> None:
     ours, plain = agents(tiny_settings, actions=2, device=CPU)
     batch = random_batch(tiny_settings, 8, 2, CPU)
     for step in range(4):
-        metrics = ours.update(batch, step), plain.update(plain_batch(batch), step)
+        metrics = ours.update(batch, step), plain.update(batch, step)
         assert len(metrics[1]) == (6 if step % 2 == 0 else 2)
         require_same_losses(*metrics)
 
@@ -112,7 +112,7 @@ def test_plain_sac_moves_the_same_running_statistics(tiny_settings: Settings) ->
     ours, plain = agents(tiny_settings, actions=2, device=CPU)
     batch = random_batch(tiny_settings, 8, 2, CPU)
     ours.update(batch, 0)
-    plain.update(plain_batch(batch), 0)
+    plain.update(batch, 0)
     for owner, reference in ((ours.actor, plain.actor), (ours.critic, plain.critic), (ours.target, plain.target)):
         for layer, norm in enumerate(reference.encoder.norms):
             found = owner.statistics.mean[layer], owner.statistics.variance[layer]

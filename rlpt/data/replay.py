@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import torch
+from numpy.lib.stride_tricks import sliding_window_view
 
 from rlpt.data.crops import random_offsets
 from rlpt.data.stacks import stack_indices
@@ -127,10 +128,8 @@ class ReplayBuffer:
     def _stacks(self, newest: np.ndarray, age: np.ndarray, crop: int) -> torch.Tensor:
         frames = stack_indices(newest, age, self._frame_stack)
         tops, lefts = random_offsets(self._crop_random, len(newest), self._frames.shape[2], crop)
-        stacks = np.empty((*frames.shape, 3, crop, crop), np.uint8)
-        for stack, numbers, top, left in zip(stacks, frames, tops, lefts, strict=True):
-            for image, number in zip(stack, numbers, strict=True):
-                image[:] = self._frames[number, :, top : top + crop, left : left + crop]
+        windows = sliding_window_view(self._frames, (crop, crop), axis=(2, 3))  # [frames, 3, tops, lefts, crop, crop]
+        stacks = windows[frames, :, tops[:, None], lefts[:, None]]
         return torch.from_numpy(stacks.reshape(len(newest), -1, crop, crop))
 
     def state(self) -> dict[str, Any]:

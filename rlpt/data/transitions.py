@@ -146,11 +146,11 @@ class TransitionDataset:
         return np.stack(pair, axis=1)
 
     def load_frames(self, crop: int) -> Iterator[np.ndarray]:
-        """Reads all frames in order, cut to their middle crop × crop pixels, as uint8 [n, crop, crop, 3] blocks."""
+        """Reads all frames in order, cut to their middle crop × crop pixels, as uint8 [n, 3, crop, crop] blocks."""
         block = self._frames.chunks[0] * _CHUNKS_READ_AT_ONCE
         for first in range(0, len(self._frames), block):
             images = self._frames[first : first + block].transpose(0, 3, 1, 2)
-            yield center_crop(images, crop).transpose(0, 2, 3, 1)
+            yield center_crop(images, crop)
 
     @property
     def frame_count(self) -> int:

@@ -66,14 +66,14 @@ def test_playing_the_recorded_actions_gives_the_recorded_frames(tiny_settings: S
         episodes = RandomEpisodes("reacher-easy", tiny_settings.environment, tiny_settings.generate)
         frames, _ = episodes.play(1, env)
         stored = np.concatenate(list(dataset.load_frames(24)))[26:52]
-        np.testing.assert_array_equal(frames, stored)
+        np.testing.assert_array_equal(frames.transpose(0, 3, 1, 2), stored)
         env.close()
 
 
 def test_loading_cuts_out_the_middle(tiny_settings: Settings, tmp_path: Path) -> None:
     with make(tmp_path / "data.h5", tiny_settings) as dataset:
         whole = np.concatenate(list(dataset.load_frames(24)))
-        np.testing.assert_array_equal(np.concatenate(list(dataset.load_frames(20))), whole[:, 2:22, 2:22])
+        np.testing.assert_array_equal(np.concatenate(list(dataset.load_frames(20))), whole[..., 2:22, 2:22])
 
 
 def test_actions_are_uniform_and_decided_by_the_seed(tiny_settings: Settings, tmp_path: Path) -> None:

@@ -1,0 +1,67 @@
+"""Batch norm followed by ReLU, against the framework's in double precision."""
+
+import pytest
+import torch
+from torch import Tensor
+from torch.nn import functional as F
+
+from rlpt.models import batch_norm
+from rlpt.models.batch_norm import EPSILON, batch_norm_relu
+
+
+def feature_maps(mean: float = 0.0) -> Tensor:
+    """Feature maps like a convolution's: float32 [16, 6, 13, 13] with channels last."""
+    random = torch.Generator().manual_seed(0)
+    means = mean * torch.randn(6, 1, 1, generator=random)
+    return (torch.randn(16, 6, 13, 13, generator=random) + means).contiguous(memory_format=torch.channels_last)
+
+
+def scale_and_shift() -> tuple[Tensor, Tensor]:
+    random = torch.Generator().manual_seed(1)
+    return torch.rand(6, generator=random), torch.rand(6, generator=random)
+
+
+def assert_close(found: Tensor, expected: Tensor) -> None:
+    """Compares with the largest expected value."""
+    torch.testing.assert_close(found.double(), expected, rtol=0, atol=1e-6 * float(expected.abs().max()))
+
+
+# One line of pixels has 312 bytes, an image 4,056: chunks of a line, of lines that do not fill the batch, and of all.
+@pytest.mark.parametrize("chunk_bytes", [1, 5000, 1 << 20])
+@pytest.mark.parametrize("mean", [0.0, 5.0])
+def test_results_and_gradients(chunk_bytes: int, mean: float, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(batch_norm, "_CHUNK_BYTES", chunk_bytes)
+    x, (weight, bias) = feature_maps(mean), scale_and_shift()
+    gradient = torch.randn(x.shape, generator=torch.Generator().manual_seed(2))
+    exact = [tensor.double().requires_grad_() for tensor in (x, weight, bias)]
+    expected = F.relu(F.batch_norm(exact[0], None, None, exact[1], exact[2], training=True, eps=EPSILON))
+    expected.backward(gradient.double())
+
+    own = [tensor.clone().requires_grad_() for tensor in (x, weight, bias)]
+    y, means, variances = batch_norm_relu(*own)
+    assert_close(y.detach(), expected.detach())
+    assert_close(means, exact[0].detach().mean((0, 2, 3)))
+    assert_close(variances, exact[0].detach().var((0, 2, 3)))
+    y.backward(gradient)
+    for found, reference in zip(own, exact, strict=True):
+        assert found.grad is not None
+        assert reference.grad is not None
+        assert_close(found.grad, reference.grad)
+
+
+def test_without_gradient_the_same_in_the_inputs_memory() -> None:
+    x, (weight, bias) = feature_maps(1.0), scale_and_shift()
+    expected = batch_norm_relu(x.clone().requires_grad_(), weight, bias)
+    with torch.no_grad():
+        found = batch_norm_relu(x, weight, bias)
+    assert found[0].data_ptr() == x.data_ptr()
+    for tensor, reference in zip(found, expected, strict=True):
+        assert torch.equal(tensor, reference)
+
+
+def test_going_back_twice_is_refused() -> None:
+    """The first time has written over the input."""
+    y, _, _ = batch_norm_relu(feature_maps().requires_grad_(), *scale_and_shift())
+    y.sum().backward(retain_graph=True)
+    with pytest.raises(RuntimeError, match="modified by an inplace operation"):
+        y.sum().backward()
