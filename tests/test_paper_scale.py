@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 import torch
 
-from benchmarks.network_cases import agents, plain_batch
+from benchmarks.network_cases import agents
 from benchmarks.workload import changed
 from rlpt.agents.sac import Batch
 from rlpt.data.replay import ReplayBuffer
@@ -41,7 +41,7 @@ def test_an_update_is_the_plain_implementation_s() -> None:
     batch = replayed_batch(settings)
     assert batch.observations.shape == (128, 9, 84, 84)
     ours, plain = agents(settings, batch.actions.shape[1], torch.device("cpu"))
-    reference = plain.update(plain_batch(batch), 0)
+    reference = plain.update(batch, 0)
     found = ours.update(batch, 0)
     assert {"critic_loss", "actor_loss", "alpha_loss"} <= found.keys() == reference.keys()
     assert found == pytest.approx(reference, rel=1e-4)
