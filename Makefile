@@ -58,10 +58,11 @@ test: setup ## Run the tests
 test-hpc: setup ## Run the tests of Slurm, image and Apptainer (root, and their programs)
 	$(PYTHON) -m pytest -m hpc tests/hpc --durations=0
 
-lint: setup ## Check style and types
+lint: setup ## Check style, types and the Dockerfile
 	$(VENV)/bin/ruff check rlpt tests paper_figures benchmarks
 	$(VENV)/bin/ruff format --check rlpt tests paper_figures benchmarks
 	$(VENV)/bin/mypy
+	$(VENV)/bin/hadolint Dockerfile
 
 bench: setup ## Speed and memory beside a plain implementation
 	OMP_NUM_THREADS=$(JOBS) $(RLPT) bench
