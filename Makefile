@@ -56,7 +56,7 @@ test: setup ## Run the tests
 	$(PYTHON) -m pytest -n $(JOBS)
 
 test-hpc: setup ## Run the tests of Slurm, image and Apptainer (root, and their programs)
-	$(PYTHON) -m pytest -m hpc tests/hpc --durations=0
+	$(PYTHON) -m pytest -m hpc tests/hpc -n $(JOBS) --dist loadfile --durations=0
 
 lint: setup ## Check style, types and the Dockerfile
 	$(VENV)/bin/ruff check rlpt tests paper_figures benchmarks
