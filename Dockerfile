@@ -18,10 +18,9 @@ ENV VENV=/opt/venv \
 
 # The system's part, and the packages: layers that a change of the code leaves alone.
 COPY install /opt/rlpt/install
-ARG SOURCE_DATE_EPOCH=0
 RUN /opt/rlpt/install/image.sh system
 ARG TORCH=cuda
-RUN SOURCE_DATE_EPOCH=${SOURCE_DATE_EPOCH} TORCH=${TORCH} /opt/rlpt/install/image.sh packages
+RUN TORCH=${TORCH} /opt/rlpt/install/image.sh packages
 
 COPY . /opt/rlpt
 ARG RLPT_VERSION=unknown
@@ -32,7 +31,7 @@ LABEL org.opencontainers.image.title="rlpt" \
       org.opencontainers.image.licenses="MIT" \
       org.opencontainers.image.version="${RLPT_VERSION}" \
       org.opencontainers.image.revision="${RLPT_COMMIT}"
-RUN SOURCE_DATE_EPOCH=${SOURCE_DATE_EPOCH} /opt/rlpt/install/image.sh code
+RUN /opt/rlpt/install/image.sh code
 
 # In / the default folders runs and data, and the path experiments, are those of the image; nothing else is written to.
 WORKDIR /

@@ -19,15 +19,16 @@ BUILDER   ?= $(shell for program in docker podman buildah; do \
 APPTAINER ?= apptainer
 IMAGE     ?= rlpt
 SIF       ?= rlpt.sif
+IMAGE_FLAGS ?=
 SIF_FLAGS ?= --force
 VERSION    = $(shell sed -n 's/^version = "\(.*\)"/\1/p' pyproject.toml)
 COMMIT     = $(shell git rev-parse HEAD)
 EPOCH      = $(shell git log -1 --format=%ct)
 # The same names in Dockerfile and Apptainer.def.
 BUILD_ARGS = $(foreach value,$(if $(BASE_IMAGE),BASE_IMAGE=$(BASE_IMAGE)) $(if $(TORCH),TORCH=$(TORCH)) \
-  RLPT_VERSION=$(VERSION) RLPT_COMMIT=$(COMMIT) SOURCE_DATE_EPOCH=$(EPOCH),--build-arg $(value))
-# docker rewrites times by itself; the other two need to be told, and that the image has a health check.
-BUILD_FLAGS ?= $(if $(filter docker,$(BUILDER)),,--layers --format docker --timestamp $(EPOCH))
+  RLPT_VERSION=$(VERSION) RLPT_COMMIT=$(COMMIT),--build-arg $(value))
+# docker has an argument of its own for the commit's time, and by itself keeps layers and the health check.
+BUILD_FLAGS = $(if $(filter docker,$(BUILDER)),--build-arg SOURCE_DATE_EPOCH=$(EPOCH),--layers --format docker --timestamp $(EPOCH))
 
 # Those that need no ImageNet come first.
 CURVES   := fig08 fig10 fig11 fig07 fig09
@@ -57,12 +58,13 @@ test: setup ## Run the tests
 	$(PYTHON) -m pytest -n $(JOBS)
 
 test-hpc: setup ## Run the tests of Slurm, image and Apptainer (root, and their programs)
-	$(PYTHON) -m pytest -m hpc tests/hpc --durations=0
+	$(PYTHON) -m pytest -m hpc tests/hpc -n $(JOBS) --dist loadfile --durations=0
 
-lint: setup ## Check style and types
+lint: setup ## Check style, types and the Dockerfile
 	$(VENV)/bin/ruff check rlpt tests paper_figures benchmarks
 	$(VENV)/bin/ruff format --check rlpt tests paper_figures benchmarks
 	$(VENV)/bin/mypy
+	$(VENV)/bin/hadolint Dockerfile
 
 bench: setup ## Speed and memory beside a plain implementation
 	OMP_NUM_THREADS=$(JOBS) $(RLPT) bench
@@ -93,7 +95,7 @@ $(DRAWINGS): | setup
 
 image: ## Build the container image with docker, podman or buildah
 	@[ -n "$(BUILDER)" ] || { echo "make image: none of docker, podman and buildah works here; install one" >&2; exit 2; }
-	$(BUILDER) build $(BUILD_FLAGS) $(BUILD_ARGS) -t $(IMAGE) .
+	$(BUILDER) build $(BUILD_FLAGS) $(IMAGE_FLAGS) $(BUILD_ARGS) -t $(IMAGE) .
 
 sif: ## Build the Apptainer image rlpt.sif (APPTAINER= names another program)
 	$(APPTAINER) build $(SIF_FLAGS) $(if $(BOOTSTRAP),--build-arg BOOTSTRAP=$(BOOTSTRAP)) $(BUILD_ARGS) $(SIF) Apptainer.def

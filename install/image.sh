@@ -4,6 +4,9 @@
 #   install/image.sh system|packages|code
 set -euo pipefail
 export DEBIAN_FRONTEND=noninteractive DEV=no VENV=/opt/venv PIP_NO_CACHE_DIR=1
+# The same bytes every time. With any fixed date compiled Python files name their source by its hash, not by the time of
+# its installation; what Python compiles merely because it was imported would not.
+export SOURCE_DATE_EPOCH=315532800 PYTHONDONTWRITEBYTECODE=1
 setup=$(dirname "$0")/setup.sh
 
 case $1 in

@@ -1,6 +1,7 @@
 """What the tests of clusters and containers share."""
 
 import os
+import shutil
 import subprocess
 import sys
 import time
@@ -10,6 +11,7 @@ from pathlib import Path
 import pytest
 
 from tests.conftest import REPOSITORY
+from tests.hpc.container_image import PROGRAMS, Image, built_image, fresh_base
 from tests.hpc.slurm_cluster import slurm_cluster
 
 # Scripts that stand in for a registry and for an installed Apptainer; not distributed with the project.
@@ -42,6 +44,16 @@ def debian() -> Path:
         pytest.skip(f"making a base image needs root and {script}")
     subprocess.run([script, _BASE], check=True)
     return _BASE
+
+
+@pytest.fixture(scope="session")
+def image(debian: Path) -> Iterator[Image]:
+    """Builds the container image."""
+    missing = [program for program in PROGRAMS if shutil.which(program) is None]
+    if missing:
+        pytest.skip(f"{', '.join(missing)} not installed: apt-get install {' '.join(PROGRAMS)}")
+    with fresh_base() as base, built_image("rlpt-test", base) as built:
+        yield built
 
 
 @pytest.fixture
