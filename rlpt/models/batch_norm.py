@@ -106,7 +106,7 @@ def _chunks(*tensors: Tensor) -> Iterator[tuple[Tensor, ...]]:
 
 def _tiled(values: Tensor, x: Tensor) -> Tensor:
     """Repeats a value a channel for every pixel of a line."""
-    return values.repeat(x.shape[3])
+    return values.expand(x.shape[3], -1).reshape(-1)
 
 
 def batch_norm_relu(x: Tensor, weight: Tensor, bias: Tensor) -> tuple[Tensor, Tensor, Tensor]:
