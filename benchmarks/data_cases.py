@@ -117,7 +117,7 @@ def replay_bytes(workload: Workload, device: torch.device) -> Iterator[Case]:
 def filled_replays(
     settings: Settings, transitions: int, device: torch.device = _CPU
 ) -> tuple[ReplayBuffer, PlainReplay]:
-    """Returns both, ours for batches on `device`, filled with the same noise in episodes of the suite's usual length."""
+    """Returns both, ours for batches on `device`, filled with the same noise in episodes of the usual length."""
     size, frame_stack = settings.environment.size, settings.environment.frame_stack
     ours = ReplayBuffer(transitions, transitions, size, frame_stack, _ACTIONS, _SEED, device=device)
     plain = PlainReplay(transitions, size, frame_stack, _ACTIONS, _SEED)
