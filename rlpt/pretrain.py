@@ -91,6 +91,7 @@ class InverseKinematicsTraining:
         self._network = InverseKinematics(settings.encoder, frame_stack, actions.shape[1], ik).to(
             device, memory_format=torch.channels_last
         )  # type: ignore[call-overload]
+        self._network.encoder.precision = settings.compute.precision
         self._optimiser = torch.optim.Adam(self._network.parameters(), lr=ik.learning_rate)
         self._shuffle = stream(ik.seed, "shuffle")
         self._order = np.empty(0, np.int64)  # this epoch's rows

@@ -142,11 +142,12 @@ class Training:
         train = self._settings.train
         batch = self._replay.sample(train.batch_size, self._settings.encoder.crop)
         losses = self._agent.update(batch, self._step)
-        require_finite(losses, f"agent step {self._step}")
         self._updates += 1
         report(self._step, self._note())
         if self._updates == self._updates_due() and self._step % train.log_every == 0:
-            metrics.row("updates", self._step, losses)
+            row = {name: loss.item() for name, loss in losses.items()}  # waits for a GPU
+            require_finite(row, f"agent step {self._step}")
+            metrics.row("updates", self._step, row)
 
     def _take(self, action: np.ndarray, metrics: MetricsWriter) -> None:
         """Waits for the step with `action` and stores what came of it."""
