@@ -10,6 +10,7 @@ import torch
 from rich.console import Console
 
 from benchmarks.agreement import LOSS_TOLERANCE, require_same_losses
+from benchmarks.convolution_forms import forms
 from benchmarks.data_cases import filled_replays
 from benchmarks.network_cases import agents, ik_steps, imagenet_steps, random_batch
 from benchmarks.plain_environment import composite_by_pixel
@@ -150,6 +151,19 @@ def test_the_plain_chroma_key_keys_the_same_pixels() -> None:
     composited = composite_by_pixel(frame, background)
     assert np.array_equal(composited, composite(frame, background))
     assert np.array_equal(composited[:12], background[:12])
+
+
+def test_the_forms_of_a_convolution_compute_the_same(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("benchmarks.convolution_forms._BATCH", 2)
+    monkeypatch.setattr("benchmarks.convolution_forms._PIXELS", 6)
+    found = {
+        name: torch.nn.functional.conv2d(images, weight, groups=groups)
+        for name, (images, weight, groups) in forms(CPU, torch.float32, torch.channels_last).items()
+    }
+    torch.testing.assert_close(found["dense"], found["grouped"], rtol=1e-4, atol=1e-4)
+    padded = found["padded to 32"].unflatten(1, (3, 32))
+    torch.testing.assert_close(padded[:, :, :30].flatten(1, 2), found["grouped"], rtol=1e-4, atol=1e-4)
+    assert not padded[:, :, 30:].any()
 
 
 def test_different_losses_are_an_error() -> None:
