@@ -2,6 +2,7 @@
 
 import json
 from dataclasses import fields
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -12,6 +13,7 @@ from rich.console import Console
 from benchmarks.agreement import LOSS_TOLERANCE, require_same_losses
 from benchmarks.convolution_forms import forms
 from benchmarks.data_cases import filled_replays
+from benchmarks.markdown import table
 from benchmarks.network_cases import agents, ik_steps, imagenet_steps, random_batch
 from benchmarks.plain_environment import composite_by_pixel
 from benchmarks.workload import Workload, changed, paper_workload
@@ -43,7 +45,7 @@ def rows(workload: Workload) -> list[Row]:
     return run_benchmarks(names, "cpu", silent, workload, rounds=1)
 
 
-def test_every_row_has_a_name_a_unit_and_positive_numbers(rows: list[Row]) -> None:
+def test_every_row_has_a_name_a_unit_and_positive_numbers(rows: list[Row], tmp_path: Path) -> None:
     assert [row.name for row in rows] == [name for name in NAMES if name != "startup"]
     assert [field.name for field in fields(Row)] == ["name", "unit", "ours", "reference", "ratio", "spread"]
     for row in rows:
@@ -58,6 +60,8 @@ def test_every_row_has_a_name_a_unit_and_positive_numbers(rows: list[Row]) -> No
     assert memory.ratio > 5
 
     assert json.loads(as_json(rows))[0].keys() == {"name", "unit", "ours", "reference", "ratio", "spread"}
+    (tmp_path / "rows.json").write_text(as_json(rows))
+    assert sum(f"| `{name}` |" in table(tmp_path / "rows.json") for name in NAMES) == len(rows)
     console = Console(width=120, record=True)
     console.print(as_table(rows))
     assert "replay_bytes" in console.export_text()
