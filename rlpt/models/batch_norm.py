@@ -60,7 +60,8 @@ def _statistics(x: Tensor) -> tuple[Tensor, Tensor]:
         sums += difference.sum(0)
         squares += difference.square_().sum(0)
     difference = sums.view(-1, channels).sum(0) / count
-    return near + difference, squares.view(-1, channels).sum(0) / count - difference.square()
+    variance = squares.view(-1, channels).sum(0) / count - difference.square()
+    return near + difference, variance.clamp_(min=0)
 
 
 def _normalise(x: Tensor, mean: Tensor, variance: Tensor, weight: Tensor, bias: Tensor, out: Tensor) -> Tensor:

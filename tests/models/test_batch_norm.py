@@ -59,6 +59,16 @@ def test_without_gradient_the_same_in_the_inputs_memory() -> None:
         assert torch.equal(tensor, reference)
 
 
+def test_a_constant_channel_has_no_variance() -> None:
+    x, (weight, bias) = feature_maps(), scale_and_shift()
+    x[:, 0] = 0.1
+    x[:, 1] = torch.linspace(1, 1 + 1e-6, len(x))[:, None, None]  # a few units in the last place
+    y, _, variance = batch_norm_relu(x.requires_grad_(), weight, bias)
+    assert (variance[:2] >= 0).all()
+    assert (variance[:2] < 1e-11).all()
+    assert y.isfinite().all()
+
+
 def test_going_back_twice_is_refused() -> None:
     """The first time has written over the input."""
     y, _, _ = batch_norm_relu(feature_maps().requires_grad_(), *scale_and_shift())
