@@ -5,6 +5,7 @@ from contextlib import contextmanager
 
 import numpy as np
 import torch
+from torch import Tensor
 
 LOSS_TOLERANCE = 1e-4
 "Relative."
@@ -22,7 +23,7 @@ def full_float32() -> Iterator[None]:
         backends.cudnn.allow_tf32, backends.cuda.matmul.allow_tf32 = before
 
 
-def require_same_losses(ours: Mapping[str, float], reference: Mapping[str, float]) -> None:
+def require_same_losses(ours: Mapping[str, float | Tensor], reference: Mapping[str, float]) -> None:
     """Checks that all values are the same but for `LOSS_TOLERANCE`.
 
     Raises:
@@ -31,7 +32,7 @@ def require_same_losses(ours: Mapping[str, float], reference: Mapping[str, float
     if ours.keys() != reference.keys():
         raise ArithmeticError(f"different losses: {sorted(ours)} and {sorted(reference)}")
     for name, expected in reference.items():
-        found = ours[name]
+        found = float(ours[name])
         if abs(found - expected) > LOSS_TOLERANCE * abs(expected):
             raise ArithmeticError(f"{name} is {found}, and {expected} in the plain implementation")
 

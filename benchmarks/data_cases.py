@@ -96,13 +96,13 @@ def chroma_key(workload: Workload, device: torch.device) -> Iterator[Case]:
 def replay_sample(workload: Workload, device: torch.device) -> Iterator[Case]:
     """Drawing a cropped batch and bringing it to the device."""
     train, crop = workload.ik.train, workload.ik.encoder.crop
-    ours, plain = filled_replays(workload.ik, workload.replay)
+    ours, plain = filled_replays(workload.ik, workload.replay, device)
     ours_batch, plain_batch = (replay.sample(train.batch_size, crop) for replay in (ours, plain))
     for name in ("observations", "next_observations", "actions", "rewards", "discounts"):
-        require_same_pixels(name, getattr(ours_batch, name).numpy(), getattr(plain_batch, name).numpy())
+        require_same_pixels(name, getattr(ours_batch, name).cpu().numpy(), getattr(plain_batch, name).numpy())
     yield Case(
         f"ms a batch of {train.batch_size}",
-        milliseconds(lambda: ours.sample(train.batch_size, crop, device), device, repeats=10),
+        milliseconds(lambda: ours.sample(train.batch_size, crop), device, repeats=10),
         milliseconds(lambda: plain.sample(train.batch_size, crop, device), device, repeats=10),
     )
 
@@ -114,10 +114,12 @@ def replay_bytes(workload: Workload, device: torch.device) -> Iterator[Case]:
     yield Case("bytes a transition", lambda: ours.used_bytes / len(ours), lambda: plain.bytes_per_transition, rounds=1)
 
 
-def filled_replays(settings: Settings, transitions: int) -> tuple[ReplayBuffer, PlainReplay]:
-    """Returns both buffers, filled with the same noise in episodes of the suite's usual length."""
+def filled_replays(
+    settings: Settings, transitions: int, device: torch.device = _CPU
+) -> tuple[ReplayBuffer, PlainReplay]:
+    """Returns both, ours for batches on `device`, filled with the same noise in episodes of the usual length."""
     size, frame_stack = settings.environment.size, settings.environment.frame_stack
-    ours = ReplayBuffer(transitions, transitions, size, frame_stack, _ACTIONS, _SEED)
+    ours = ReplayBuffer(transitions, transitions, size, frame_stack, _ACTIONS, _SEED, device=device)
     plain = PlainReplay(transitions, size, frame_stack, _ACTIONS, _SEED)
     random = np.random.default_rng(_SEED)
     for step in range(transitions):

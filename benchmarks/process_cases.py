@@ -75,7 +75,8 @@ def train_loop(workload: Workload, device: torch.device) -> Iterator[Case]:
     settings = workload.lite
 
     def measure(loop: Callable[[Report], None]) -> float:
-        clock = _Clock(settings.train.random_steps + 1, settings.train.steps)
+        # The first half of the learning steps warms up.
+        clock = _Clock((settings.train.random_steps + settings.train.steps) // 2, settings.train.steps)
         loop(clock)
         return clock.rate()
 

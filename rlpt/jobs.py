@@ -11,7 +11,7 @@ from rlpt.data.clips import Clip
 from rlpt.errors import UsageError
 from rlpt.manifest import Experiment, Manifest
 from rlpt.runs import RunFolder
-from rlpt.settings import Settings
+from rlpt.settings import ComputeSettings, Settings
 
 Stage = Literal["generate", "pretrain", "train"]
 STAGES: tuple[Stage, ...] = ("generate", "pretrain", "train")
@@ -150,7 +150,7 @@ def _train_job(environment: str, experiment: Experiment, seed: int, clip: Clip |
         inputs = (_imagenet_job(settings),)
     origin = inputs[0].slug if inputs else "scratch"
     slug = f"{_with_video(environment, clip)}-from-{origin}-s{seed}"
-    decides = _sections(settings, ("environment", "encoder", "agent", "train"))
+    decides = _sections(settings, ("environment", "encoder", "agent", "train", "compute"))
     return Job("train", slug, environment, settings, decides, inputs, seed, clip)
 
 
@@ -160,12 +160,14 @@ def _ik_job(environment: str, settings: Settings, clip: Clip | None) -> Job:
     decides = _sections(settings, ("environment", "generate"))
     data = Job("generate", f"{place}-t{generate.transitions}", environment, settings, decides, (), generate.seed, clip)
     slug = f"ik-{place}-t{ik.transitions or generate.transitions}"
-    return Job("pretrain", slug, environment, settings, _sections(settings, ("encoder", "ik")), (data,), ik.seed)
+    return Job(
+        "pretrain", slug, environment, settings, _sections(settings, ("encoder", "ik", "compute")), (data,), ik.seed
+    )
 
 
 def _imagenet_job(settings: Settings) -> Job:
     environment = {"size": settings.environment.size, "frame_stack": settings.environment.frame_stack}
-    decides = {"environment": environment, **_sections(settings, ("encoder", "imagenet"))}
+    decides = {"environment": environment, **_sections(settings, ("encoder", "imagenet", "compute"))}
     slug = f"{settings.imagenet.dataset}-g{settings.encoder.groups}"
     return Job("pretrain", slug, "", settings, decides, (), settings.imagenet.seed)
 
@@ -175,4 +177,7 @@ def _with_video(environment: str, clip: Clip | None) -> str:
 
 
 def _sections(settings: Settings, names: Iterable[str]) -> dict[str, Any]:
-    return settings.model_dump(mode="json", include=set(names))
+    sections = settings.model_dump(mode="json", include=set(names))
+    if settings.compute == ComputeSettings():  # left out, since jobs had their ids before there was this section
+        sections.pop("compute", None)
+    return sections

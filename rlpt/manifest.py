@@ -41,6 +41,7 @@ class Condition(Section):
     imagenet: Table = {}
     agent: Table = {}
     train: Table = {}
+    compute: Table = {}
 
     @model_validator(mode="after")
     def _pretraining_is_consistent(self) -> Self:
@@ -78,6 +79,7 @@ class _Document(Section):
     imagenet: Table = {}
     agent: Table = {}
     train: Table = {}
+    compute: Table = {}
 
     @model_validator(mode="after")
     def _nothing_is_repeated(self) -> Self:

@@ -74,6 +74,8 @@ def run_job(
         os.environ.setdefault("CUBLAS_WORKSPACE_CONFIG", ":4096:8")
         torch.use_deterministic_algorithms(True)
     device = choose_device(execution.device)
+    tf32 = job.settings.compute.precision == "tf32"
+    torch.backends.cudnn.allow_tf32 = torch.backends.cuda.matmul.allow_tf32 = tf32
     how = {"device": str(device), "deterministic": execution.deterministic}
     record: dict[str, Any] = {"job": {"id": job.id, "digest": job.digest}, "manifest": manifest}
     if job.clip:
@@ -189,7 +191,16 @@ def _pretrain_on_images(task: _Task) -> None:
     poll: Report = lambda *_: task.checkpoints.poll(None)  # noqa: E731 - decoding begins anew, but a stop is heeded
     train, val = (load_split(folder, split, classes, size, cache, threads, poll) for split in SPLITS)
     frame_stack = settings.environment.frame_stack
-    training = ImageNetTraining(train, val, settings.encoder, frame_stack, settings.imagenet, task.work, task.device)
+    training = ImageNetTraining(
+        train,
+        val,
+        settings.encoder,
+        frame_stack,
+        settings.imagenet,
+        task.work,
+        task.device,
+        settings.compute.precision,
+    )
     row = training.run(task.checkpoints, task.report)
     print(f"{task.job.id}: validation top-1 {row['val_top1']:.1%}, top-5 {row['val_top5']:.1%}")
 

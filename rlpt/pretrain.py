@@ -14,6 +14,7 @@ from rlpt.checkpoint import (
     set_global_random_state,
     set_optimiser_state,
 )
+from rlpt.data.device_frames import on_device
 from rlpt.data.splits import batches, held_out
 from rlpt.data.transitions import TransitionDataset
 from rlpt.errors import require_finite
@@ -32,34 +33,38 @@ _TEST_BATCH = 256
 
 @dataclass(frozen=True)
 class Pairs:
-    """A dataset's pairs of observations, cropped to the middle and held in memory, every frame once."""
+    """A dataset's pairs of observations, cropped to the middle, every frame once."""
 
-    frames: np.ndarray
-    "uint8 [frames, 3, crop, crop]"
+    frames: Tensor
+    "uint8 [frames, 3, crop, crop], in the memory of the device that learns"
     numbers: np.ndarray
     "Frames of o_t and o_{t+1}: int64 [transitions, 2, frame_stack]"
     actions: np.ndarray
     "float32 [transitions, |A|]"
 
     @classmethod
-    def read(cls, path: Path, crop: int, frame_stack: int) -> "Pairs":
-        """Loads the dataset at `path`."""
+    def read(cls, path: Path, crop: int, frame_stack: int, device: torch.device) -> "Pairs":
+        """Loads the dataset at `path` into the device's memory."""
         with TransitionDataset(path, frame_stack) as dataset:
-            frames = np.empty((dataset.frame_count, 3, crop, crop), np.uint8)
+            frames = torch.empty((dataset.frame_count, 3, crop, crop), dtype=torch.uint8, device=device)
             filled = 0
             for block in dataset.load_frames(crop):
-                frames[filled : filled + len(block)] = block
+                frames[filled : filled + len(block)] = torch.from_numpy(np.ascontiguousarray(block))
                 filled += len(block)
             return cls(frames, dataset.observation_frames(np.arange(len(dataset))), dataset.actions)
 
-    def batch(self, rows: np.ndarray, input_range: int, device: torch.device) -> tuple[Tensor, Tensor, Tensor]:
+    def batch(self, rows: np.ndarray, input_range: int) -> tuple[Tensor, Tensor, Tensor]:
         """Returns o_t, o_{t+1} (float32 [batch, 3 · frame_stack, crop, crop] in 0…input_range) and a_t."""
-        stacks = [self.frames[self.numbers[rows, which]] for which in (0, 1)]
-        stored = [torch.from_numpy(frames.reshape(len(rows), -1, *frames.shape[-2:])).to(device) for frames in stacks]
-        pair = [images.to(torch.float32, memory_format=torch.channels_last) for images in stored]
-        if input_range == 1:
-            pair = [images.div_(255) for images in pair]
-        return pair[0], pair[1], torch.from_numpy(self.actions[rows]).to(device)
+        device = self.frames.device
+        observations, next_observations = (
+            self._observations(on_device(self.numbers[rows, which], device), input_range) for which in (0, 1)
+        )
+        return observations, next_observations, on_device(self.actions[rows], device)
+
+    def _observations(self, numbers: Tensor, input_range: int) -> Tensor:
+        stacks = self.frames.index_select(0, numbers.flatten()).reshape(len(numbers), -1, *self.frames.shape[2:])
+        images = stacks.to(torch.float32, memory_format=torch.channels_last)
+        return images.div_(255) if input_range == 1 else images
 
 
 class InverseKinematicsTraining:
@@ -72,7 +77,7 @@ class InverseKinematicsTraining:
         """Reads the dataset and builds the network."""
         ik = settings.ik
         self._settings, self._folder, self._device = settings, folder, device
-        self._pairs = Pairs.read(dataset, settings.encoder.crop, settings.environment.frame_stack)
+        self._pairs = Pairs.read(dataset, settings.encoder.crop, settings.environment.frame_stack, device)
         actions = self._pairs.actions
         rows = np.arange(len(actions))
         if ik.transitions is not None:
@@ -86,6 +91,7 @@ class InverseKinematicsTraining:
         self._network = InverseKinematics(settings.encoder, frame_stack, actions.shape[1], ik).to(
             device, memory_format=torch.channels_last
         )  # type: ignore[call-overload]
+        self._network.encoder.precision = settings.compute.precision
         self._optimiser = torch.optim.Adam(self._network.parameters(), lr=ik.learning_rate)
         self._shuffle = stream(ik.seed, "shuffle")
         self._order = np.empty(0, np.int64)  # this epoch's rows
@@ -123,7 +129,7 @@ class InverseKinematicsTraining:
 
     def _update(self, rows: np.ndarray) -> None:
         self._network.train()
-        observations, next_observations, actions = self._pairs.batch(rows, self._settings.ik.input_range, self._device)
+        observations, next_observations, actions = self._pairs.batch(rows, self._settings.ik.input_range)
         loss = action_loss(self._network(observations, next_observations), actions)
         self._optimiser.zero_grad(set_to_none=True)
         loss.backward()
@@ -133,7 +139,7 @@ class InverseKinematicsTraining:
 
     def _end_epoch(self, metrics: MetricsWriter) -> None:
         train_mse = float(torch.stack(self._losses).mean())
-        test_mse = _test_mse(self._network, self._pairs, self._test, self._settings.ik.input_range, self._device)
+        test_mse = _test_mse(self._network, self._pairs, self._test, self._settings.ik.input_range)
         self._row = {
             "updates": self._updates,
             "train_mse": train_mse,
@@ -171,12 +177,10 @@ class InverseKinematicsTraining:
 
 
 @torch.no_grad()
-def _test_mse(
-    network: InverseKinematics, pairs: Pairs, rows: np.ndarray, input_range: int, device: torch.device
-) -> float:
+def _test_mse(network: InverseKinematics, pairs: Pairs, rows: np.ndarray, input_range: int) -> float:
     network.eval()
     total = 0.0
     for first in range(0, len(rows), _TEST_BATCH):
-        observations, next_observations, actions = pairs.batch(rows[first : first + _TEST_BATCH], input_range, device)
+        observations, next_observations, actions = pairs.batch(rows[first : first + _TEST_BATCH], input_range)
         total += float(action_loss(network(observations, next_observations), actions)) * len(actions)
     return total / len(rows)

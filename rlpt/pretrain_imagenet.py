@@ -18,7 +18,7 @@ from rlpt.metrics import MetricsWriter
 from rlpt.models.classifier import StackClassifier, classification_loss
 from rlpt.models.encoder import save_encoder
 from rlpt.progress import Report
-from rlpt.settings import EncoderSettings, ImageNetSettings
+from rlpt.settings import EncoderSettings, ImageNetSettings, Precision
 from rlpt.streams import generator_state, integer_seed, set_generator_state, stream
 
 _COLUMNS = ("updates", "train_loss", "train_top1", "train_top5", "val_loss", "val_top1", "val_top5")
@@ -50,6 +50,7 @@ class ImageNetTraining:
         settings: ImageNetSettings,
         folder: Path,
         device: torch.device,
+        precision: Precision = "float32",
     ) -> None:
         """Builds the network.
 
@@ -61,6 +62,7 @@ class ImageNetTraining:
             settings: the section `[imagenet]`.
             folder: an existing folder.
             device: where to compute.
+            precision: of the convolutions.
 
         Raises:
             UsageError: if images and settings do not fit together.
@@ -72,6 +74,7 @@ class ImageNetTraining:
         self._network = StackClassifier(encoder, frame_stack, len(train.classes), settings.hidden).to(
             device, memory_format=torch.channels_last
         )  # type: ignore[call-overload]
+        self._network.encoder.precision = precision
         self._optimiser = torch.optim.AdamW(
             self._network.parameters(), lr=settings.learning_rate, weight_decay=settings.weight_decay
         )

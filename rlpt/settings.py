@@ -181,6 +181,17 @@ class TrainSettings(Section):
     "Writes the last evaluation's first episode as evaluation.mp4."
 
 
+Precision = Literal["float32", "tf32", "bfloat16"]
+
+
+class ComputeSettings(Section):
+    """`[compute]`: how numbers are rounded while networks learn."""
+
+    precision: Precision = "float32"
+    """"tf32": a GPU rounds what it multiplies in convolutions and linear layers to 10 bits; a CPU does not. "bfloat16":
+    convolutions, on either, take and give numbers of 7 bits; sums, batch norm's statistics and weights keep 23."""
+
+
 class Settings(Section):
     """Everything that decides the result of one condition."""
 
@@ -191,6 +202,7 @@ class Settings(Section):
     imagenet: ImageNetSettings = ImageNetSettings()
     agent: AgentSettings = AgentSettings()
     train: TrainSettings = TrainSettings()
+    compute: ComputeSettings = ComputeSettings()
 
     @model_validator(mode="after")
     def _sections_fit_together(self) -> Self:

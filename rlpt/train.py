@@ -53,7 +53,7 @@ class Training:
         Raises:
             UsageError: if the encoder does not fit.
         """
-        self._settings, self._seed, self._folder, self._device = settings, seed, folder, device
+        self._settings, self._seed, self._folder = settings, seed, folder
         self._evaluation_env = PixelEnvironment(environment, settings.environment, video=video)
         self._actions = action_size(self._evaluation_env)
         self._agent = SAC(settings, self._actions, seed, device, encoder)
@@ -65,6 +65,7 @@ class Training:
             self._actions,
             seed,
             folder / REPLAY_FILE,
+            device,
         )
         self._random_actions = stream(seed, "random actions")
         self._step = 0  # agent steps taken
@@ -139,13 +140,14 @@ class Training:
 
     def _update(self, metrics: MetricsWriter, report: Report) -> None:
         train = self._settings.train
-        batch = self._replay.sample(train.batch_size, self._settings.encoder.crop, self._device)
+        batch = self._replay.sample(train.batch_size, self._settings.encoder.crop)
         losses = self._agent.update(batch, self._step)
-        require_finite(losses, f"agent step {self._step}")
         self._updates += 1
         report(self._step, self._note())
         if self._updates == self._updates_due() and self._step % train.log_every == 0:
-            metrics.row("updates", self._step, losses)
+            row = {name: loss.item() for name, loss in losses.items()}  # waits for a GPU
+            require_finite(row, f"agent step {self._step}")
+            metrics.row("updates", self._step, row)
 
     def _take(self, action: np.ndarray, metrics: MetricsWriter) -> None:
         """Waits for the step with `action` and stores what came of it."""

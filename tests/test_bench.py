@@ -2,6 +2,7 @@
 
 import json
 from dataclasses import fields
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -10,7 +11,9 @@ import torch
 from rich.console import Console
 
 from benchmarks.agreement import LOSS_TOLERANCE, require_same_losses
+from benchmarks.convolution_forms import forms
 from benchmarks.data_cases import filled_replays
+from benchmarks.markdown import table
 from benchmarks.network_cases import agents, ik_steps, imagenet_steps, random_batch
 from benchmarks.plain_environment import composite_by_pixel
 from benchmarks.workload import Workload, changed, paper_workload
@@ -42,7 +45,7 @@ def rows(workload: Workload) -> list[Row]:
     return run_benchmarks(names, "cpu", silent, workload, rounds=1)
 
 
-def test_every_row_has_a_name_a_unit_and_positive_numbers(rows: list[Row]) -> None:
+def test_every_row_has_a_name_a_unit_and_positive_numbers(rows: list[Row], tmp_path: Path) -> None:
     assert [row.name for row in rows] == [name for name in NAMES if name != "startup"]
     assert [field.name for field in fields(Row)] == ["name", "unit", "ours", "reference", "ratio", "spread"]
     for row in rows:
@@ -57,6 +60,8 @@ def test_every_row_has_a_name_a_unit_and_positive_numbers(rows: list[Row]) -> No
     assert memory.ratio > 5
 
     assert json.loads(as_json(rows))[0].keys() == {"name", "unit", "ours", "reference", "ratio", "spread"}
+    (tmp_path / "rows.json").write_text(as_json(rows))
+    assert sum(f"| `{name}` |" in table(tmp_path / "rows.json") for name in NAMES) == len(rows)
     console = Console(width=120, record=True)
     console.print(as_table(rows))
     assert "replay_bytes" in console.export_text()
@@ -150,6 +155,19 @@ def test_the_plain_chroma_key_keys_the_same_pixels() -> None:
     composited = composite_by_pixel(frame, background)
     assert np.array_equal(composited, composite(frame, background))
     assert np.array_equal(composited[:12], background[:12])
+
+
+def test_the_forms_of_a_convolution_compute_the_same(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("benchmarks.convolution_forms._BATCH", 2)
+    monkeypatch.setattr("benchmarks.convolution_forms._PIXELS", 6)
+    found = {
+        name: torch.nn.functional.conv2d(images, weight, groups=groups)
+        for name, (images, weight, groups) in forms(CPU, torch.float32, torch.channels_last).items()
+    }
+    torch.testing.assert_close(found["dense"], found["grouped"], rtol=1e-4, atol=1e-4)
+    padded = found["padded to 32"].unflatten(1, (3, 32))
+    torch.testing.assert_close(padded[:, :, :30].flatten(1, 2), found["grouped"], rtol=1e-4, atol=1e-4)
+    assert not padded[:, :, 30:].any()
 
 
 def test_different_losses_are_an_error() -> None:

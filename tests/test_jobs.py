@@ -25,6 +25,8 @@ def ids(*overrides: str, stage: str) -> set[str]:
         ("encoder.filters=12", {"pretrain", "train"}),
         ("generate.transitions=300", {"generate", "pretrain", "train"}),
         ("environment.size=40", {"generate", "pretrain", "train"}),
+        ("compute.precision='tf32'", {"pretrain", "train"}),
+        ("compute.precision='float32'", set()),
         ("plot.smoothing=3", set()),
         ("title='another'", set()),
         ("conditions.baseline.label='another'", set()),
@@ -37,6 +39,16 @@ def test_a_setting_changes_the_ids_of_what_depends_on_it(override: str, changed:
             assert before != after
         else:
             assert before == after
+
+
+def test_ids_are_those_of_before_there_was_a_precision() -> None:
+    """Finished runs keep their names."""
+    manifest = load_manifest(FIG08, "lite")
+    known = "reacher-easy-from-scratch-s37-62c6ddf1"
+    assert [job.id for job in plan(manifest, Selection(("reacher-easy",), ("baseline",), (37,)))] == [known]
+    assert "compute" not in plan(manifest)[-1].identity()
+    rounded = load_manifest(FIG08, "lite", ("compute.precision=bfloat16",))
+    assert plan(rounded)[-1].identity()["compute"] == {"precision": "bfloat16"}
 
 
 def test_the_baseline_does_not_depend_on_pretraining() -> None:

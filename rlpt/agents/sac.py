@@ -2,15 +2,18 @@
 
 import copy
 import math
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
+from typing import NamedTuple
 
 import numpy as np
 import torch
 from torch import Tensor
 from torch.nn import functional as F
 
+from rlpt.agents.captured import CapturedUpdate, Metrics
 from rlpt.checkpoint import State, optimiser_state, set_optimiser_state
 from rlpt.data.crops import center_crop
 from rlpt.errors import require_finite
@@ -22,9 +25,17 @@ from rlpt.settings import Settings
 from rlpt.streams import integer_seed, torch_stream
 
 METRICS = ("batch_reward", "critic_loss", "actor_loss", "alpha_loss", "alpha", "entropy")
-"What `SAC.update` returns; all but the first two only when the actor is updated."
+"What `SAC.update` returns, each a tensor without dimensions; all but the first two only when the actor is updated."
 
 Noise = Callable[[tuple[int, ...]], Tensor]
+
+
+class Kind(NamedTuple):
+    """What an update moves beside the critic."""
+
+    actor: bool
+    "Also alpha."
+    target: bool
 
 
 @dataclass(frozen=True)
@@ -73,6 +84,7 @@ class SAC:
         if encoder_path is not None:
             load_encoder(encoder_path, self.critic.encoder, self.critic.statistics)
             self.actor.statistics.copy_from(self.critic.statistics)
+        self.critic.encoder.precision = settings.compute.precision
         self.critic.to(device, memory_format=torch.channels_last)  # type: ignore[call-overload]
         self.actor.to(device)
         self.target = copy.deepcopy(self.critic).requires_grad_(False)
@@ -83,19 +95,24 @@ class SAC:
         self._noise_random = torch_stream(seed, "policy noise", device)
         self.noise: Noise = self._gaussian_noise
         self._make_optimisers()
+        self._updates = self._capturing()
 
     def _gaussian_noise(self, shape: tuple[int, ...]) -> Tensor:
         return torch.randn(shape, generator=self._noise_random, device=self.device)
 
     def _make_optimisers(self) -> None:
         agent = self.settings
-        self.actor_optimiser = torch.optim.Adam(
-            self.actor.parameters(), lr=agent.actor_learning_rate, betas=agent.betas, fused=True
+        self.actor_optimiser = self._adam(self.actor.parameters(), agent.actor_learning_rate, agent.betas, fused=True)
+        self.critic_optimiser = self._adam(
+            self.critic.parameters(), agent.critic_learning_rate, agent.betas, fused=True
         )
-        self.critic_optimiser = torch.optim.Adam(
-            self.critic.parameters(), lr=agent.critic_learning_rate, betas=agent.betas, fused=True
-        )
-        self.alpha_optimiser = torch.optim.Adam([self.log_alpha], lr=agent.alpha_learning_rate, betas=agent.alpha_betas)
+        self.alpha_optimiser = self._adam([self.log_alpha], agent.alpha_learning_rate, agent.alpha_betas)
+
+    def _adam(
+        self, parameters: Iterable[Tensor], rate: float, betas: tuple[float, float], fused: bool = False
+    ) -> torch.optim.Adam:
+        capturable = self.device.type == "cuda"
+        return torch.optim.Adam(parameters, lr=rate, betas=betas, fused=fused, capturable=capturable)
 
     @property
     def alpha(self) -> Tensor:
@@ -118,7 +135,7 @@ class SAC:
         feature_map = self.critic.encoder.evaluate(_scaled(images), self.actor.statistics)
         return self.actor.distribution(feature_map)
 
-    def update(self, batch: Batch, step: int) -> dict[str, float]:
+    def update(self, batch: Batch, step: int) -> Metrics:
         """Takes one gradient step on `batch`.
 
         Args:
@@ -127,22 +144,33 @@ class SAC:
                 `actor_update_every` and `target_update_every`.
 
         Returns:
-            Losses and what explains them, by name.
+            Losses and what explains them, by name. On a GPU nothing has waited for them, and the next update may write
+            over them.
         """
+        kind = Kind(step % self.settings.actor_update_every == 0, step % self.settings.target_update_every == 0)
+        noises = [self.noise(tuple(batch.actions.shape)) for _ in range(1 + kind.actor)]
+        if self.device.type == "cuda":
+            return self._updates[kind](batch, noises)
+        return self._update(kind, batch, noises)
+
+    def _capturing(self) -> dict[Kind, CapturedUpdate]:
+        kinds = (Kind(actor, target) for actor in (False, True) for target in (False, True))
+        return {kind: CapturedUpdate(partial(self._update, kind)) for kind in kinds}
+
+    def _update(self, kind: Kind, batch: Batch, noises: Sequence[Tensor]) -> Metrics:
         observations = _scaled(batch.observations)
-        metrics = self._update_critic(batch, observations)
-        if step % self.settings.actor_update_every == 0:
-            metrics |= self._update_actor_and_alpha(observations)
-        if step % self.settings.target_update_every == 0:
+        metrics = self._update_critic(batch, observations, noises[0])
+        if kind.actor:
+            metrics |= self._update_actor_and_alpha(observations, noises[1])
+        if kind.target:
             self._update_target()
         return metrics
 
-    def _update_critic(self, batch: Batch, observations: Tensor) -> dict[str, float]:
+    def _update_critic(self, batch: Batch, observations: Tensor, noise: Tensor) -> Metrics:
         next_observations = _scaled(batch.next_observations)
         with torch.no_grad():
             feature_map, seen = self.critic.encoder(next_observations)
             self.actor.statistics.update(seen)
-            noise = self.noise(tuple(batch.actions.shape))
             next_actions, log_probability, _ = self.actor.sample(feature_map, noise)
             feature_map, seen = self.target.encoder(next_observations)
             self.target.statistics.update(seen)
@@ -156,20 +184,19 @@ class SAC:
         self.critic_optimiser.zero_grad(set_to_none=True)
         loss.backward()
         self.critic_optimiser.step()
-        return {"batch_reward": batch.rewards.mean().item(), "critic_loss": loss.item()}
+        return {"batch_reward": batch.rewards.mean(), "critic_loss": loss.detach()}
 
-    def _update_actor_and_alpha(self, observations: Tensor) -> dict[str, float]:
+    def _update_actor_and_alpha(self, observations: Tensor, noise: Tensor) -> Metrics:
         # The actor's loss stops at the feature map, which both networks share: one pass without gradient serves both.
         with torch.no_grad():
             feature_map, seen = self.critic.encoder(observations)
         self.actor.statistics.update(seen)
         self.critic.statistics.update(seen)
-        noise = self.noise((len(observations), int(-self.target_entropy)))
         actions, log_probability, log_std = self.actor.sample(feature_map, noise)
         q_value = torch.min(*self.critic.q_values(feature_map, actions))
         actor_loss = (self.alpha.detach() * log_probability - q_value).mean()
         self.actor_optimiser.zero_grad(set_to_none=True)
-        actor_loss.backward()
+        actor_loss.backward(inputs=list(self.actor.parameters()))
         self.actor_optimiser.step()
 
         alpha = self.alpha
@@ -179,10 +206,10 @@ class SAC:
         self.alpha_optimiser.step()
         entropy = 0.5 * log_std.shape[1] * (1 + math.log(2 * math.pi)) + log_std.sum(-1)
         return {
-            "actor_loss": actor_loss.item(),
-            "alpha_loss": alpha_loss.item(),
-            "alpha": alpha.item(),
-            "entropy": entropy.mean().item(),
+            "actor_loss": actor_loss.detach(),
+            "alpha_loss": alpha_loss.detach(),
+            "alpha": alpha.detach(),
+            "entropy": entropy.mean().detach(),
         }
 
     @torch.no_grad()
@@ -223,6 +250,7 @@ class SAC:
         with torch.no_grad():
             self.log_alpha.copy_(state["log_alpha"])
         self._noise_random.set_state(state["noise"])
+        self._updates = self._capturing()  # what was captured knows the optimisers' former tensors
 
 
 def _action(batch: Tensor) -> np.ndarray:

@@ -13,12 +13,15 @@ import torch
 from numpy.lib.stride_tricks import sliding_window_view
 
 from rlpt.data.crops import random_offsets
+from rlpt.data.device_frames import DeviceFrames, on_device
 from rlpt.data.stacks import stack_indices
 from rlpt.errors import UsageError
 from rlpt.streams import generator_state, set_generator_state, stream
 
 if TYPE_CHECKING:
     from rlpt.agents.sac import Batch
+
+_CPU = torch.device("cpu")
 
 
 class ReplayBuffer:
@@ -38,6 +41,7 @@ class ReplayBuffer:
         actions: int,
         seed: int,
         file: Path | None = None,
+        device: torch.device = _CPU,
     ) -> None:
         """Reserves space, which the system hands out only as it is filled.
 
@@ -49,6 +53,7 @@ class ReplayBuffer:
             actions: |A|.
             seed: of the streams that draw transitions and crops.
             file: holds the frames, if they are to outlive this process; None: memory.
+            device: where batches go. A GPU keeps a copy of all frames and cuts the stacks itself.
         """
         self.capacity = capacity
         self._frame_stack = frame_stack
@@ -59,6 +64,9 @@ class ReplayBuffer:
         shape = (2 * steps + 1, 3, size, size)
         self._file = None if file is None else _frame_file(file, math.prod(shape))
         self._frames = np.zeros(shape, np.uint8) if file is None else np.memmap(file, np.uint8, "r", shape=shape)
+        # Episodes of fewer than 50 steps are rare.
+        self._copy = DeviceFrames(steps + steps // 50 + 1, size, device) if device.type == "cuda" else None
+        self._device = device
         self._checksum = 0  # of all frames, in order
         self._frame = np.zeros(steps, np.int64)  # number of the frame of o_t
         self._age = np.zeros(steps, np.uint8)  # frames before it in its episode, at most frame_stack - 1
@@ -102,34 +110,34 @@ class ReplayBuffer:
             written = os.pwrite(self._file.fileno(), planes.data, self._frame_count * planes.nbytes)
             if written < planes.nbytes:
                 raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC), self._file.name)
+        if self._copy:
+            self._copy.put(self._frame_count, planes[None])
         self._checksum = zlib.crc32(planes.data, self._checksum)
         self._frame_count += 1
 
-    def sample(self, batch_size: int, crop: int, device: torch.device | str = "cpu") -> "Batch":
+    def sample(self, batch_size: int, crop: int) -> "Batch":
         """Draws transitions uniformly, with replacement, and crops each of their observations at its own offset.
 
         Args:
             batch_size: number of transitions.
             crop: height and width of the crops.
-            device: where the batch goes.
         """
         from rlpt.agents.sac import Batch
 
         drawn = self._index_random.integers(self._end - len(self), self._end, batch_size)
         newest, age = self._frame[drawn], self._age[drawn]
-        return Batch(
-            observations=self._stacks(newest, age, crop).to(device),
-            actions=torch.from_numpy(self._actions[drawn]).to(device),
-            rewards=torch.from_numpy(self._rewards[drawn, None]).to(device),
-            discounts=torch.from_numpy(self._discounts[drawn, None]).to(device),
-            next_observations=self._stacks(newest + 1, age + 1, crop).to(device),
-        )
+        columns = (self._actions[drawn], self._rewards[drawn, None], self._discounts[drawn, None])
+        observations = self._stacks(newest, age, crop)
+        actions, rewards, discounts = (on_device(column, self._device) for column in columns)
+        return Batch(observations, actions, rewards, discounts, self._stacks(newest + 1, age + 1, crop))
 
     def _stacks(self, newest: np.ndarray, age: np.ndarray, crop: int) -> torch.Tensor:
-        frames = stack_indices(newest, age, self._frame_stack)
+        numbers = stack_indices(newest, age, self._frame_stack)
         tops, lefts = random_offsets(self._crop_random, len(newest), self._frames.shape[2], crop)
+        if self._copy:
+            return self._copy.stacks(numbers, tops, lefts, crop)
         windows = sliding_window_view(self._frames, (crop, crop), axis=(2, 3))  # [frames, 3, tops, lefts, crop, crop]
-        stacks = windows[frames, :, tops[:, None], lefts[:, None]]
+        stacks = windows[numbers, :, tops[:, None], lefts[:, None]]
         return torch.from_numpy(stacks.reshape(len(newest), -1, crop, crop))
 
     def state(self) -> dict[str, Any]:
@@ -161,8 +169,10 @@ class ReplayBuffer:
             getattr(self, f"_{name}")[: self._end] = np.asarray(state[name])
         self._frame_count, self._episode_steps = state["frame_count"], state["episode_steps"]
         self._checksum = 0
-        for frame in self._frames[: self._frame_count]:
+        for number, frame in enumerate(self._frames[: self._frame_count]):
             self._checksum = zlib.crc32(frame, self._checksum)
+            if self._copy:
+                self._copy.put(number, np.array(frame[None]))
         if self._checksum != state["checksum"]:
             raise UsageError(
                 f"{getattr(self._frames, 'filename', 'memory')}: damaged, not the frames of the checkpoint: delete its "

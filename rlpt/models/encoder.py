@@ -14,7 +14,7 @@ from torch.nn import functional as F
 from rlpt.errors import UsageError
 from rlpt.files import write_safetensors
 from rlpt.models.batch_norm import EPSILON, batch_norm_relu
-from rlpt.settings import EncoderSettings
+from rlpt.settings import EncoderSettings, Precision
 
 # The framework's default, which the published code relied on.
 _MOMENTUM = 0.1
@@ -42,6 +42,7 @@ class ConvEncoder(nn.Module):
         """Builds the layers with the framework's default initialisation."""
         super().__init__()
         self.architecture = architecture(settings, frame_stack)
+        self.precision: Precision = "float32"
         self.convs = nn.ModuleList()
         self.norms = nn.ModuleList()
         channels = 3 * frame_stack
@@ -66,10 +67,10 @@ class ConvEncoder(nn.Module):
         x = images.contiguous(memory_format=torch.channels_last)
         means, variances = [], []
         for conv, norm in self._layers():
-            x, mean, variance = batch_norm_relu(conv(x), norm.weight, norm.bias)
+            x, mean, variance = batch_norm_relu(self._convolved(conv, x), norm.weight, norm.bias)
             means.append(mean)
             variances.append(variance)
-        return x, torch.stack([torch.stack(means), torch.stack(variances)])
+        return x.float(), torch.stack([torch.stack(means), torch.stack(variances)])
 
     def _layers(self) -> Iterator[tuple[nn.Conv2d, nn.BatchNorm2d]]:
         for conv, norm in zip(self.convs, self.norms, strict=True):
@@ -82,9 +83,15 @@ class ConvEncoder(nn.Module):
         x = images.contiguous(memory_format=torch.channels_last)
         for layer, (conv, norm) in enumerate(self._layers()):
             mean, variance = statistics.mean[layer], statistics.variance[layer]
-            x = F.batch_norm(conv(x), mean, variance, norm.weight, norm.bias, eps=EPSILON)
+            x = F.batch_norm(self._convolved(conv, x), mean, variance, norm.weight, norm.bias, eps=EPSILON)
             x = F.relu(x, inplace=True)
-        return x
+        return x.float()
+
+    def _convolved(self, conv: nn.Conv2d, x: Tensor) -> Tensor:
+        bfloat16 = self.precision == "bfloat16"
+        with torch.autocast(x.device.type, torch.bfloat16, enabled=bfloat16, cache_enabled=False):
+            y: Tensor = conv(x)
+        return y
 
 
 class RunningStatistics(nn.Module):

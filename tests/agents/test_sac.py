@@ -11,7 +11,7 @@ from torch import nn
 from rlpt.agents.sac import SAC, Batch
 from rlpt.errors import UsageError
 from rlpt.models.encoder import ConvEncoder, RunningStatistics, save_encoder
-from rlpt.settings import Settings
+from rlpt.settings import ComputeSettings, Precision, Settings
 from tests.conftest import load_vectors, published_names, published_statistics
 
 LOSSES = {
@@ -79,7 +79,7 @@ def test_four_updates_match_the_published_implementation() -> None:
         logged = {own: theirs for own, theirs in LOSSES.items() if f"log/{step}/{theirs}" in vectors}
         assert len(logged) == (5 if step % 2 == 0 else 2)
         for own, theirs in logged.items():
-            assert metrics[own] == pytest.approx(float(vectors[f"log/{step}/{theirs}"]), rel=1e-4), (
+            assert metrics[own].item() == pytest.approx(float(vectors[f"log/{step}/{theirs}"]), rel=1e-4), (
                 step,
                 own,
             )
@@ -190,10 +190,30 @@ def test_actor_alpha_and_target_move_only_when_due(tiny_settings: Settings) -> N
     assert moved(2) == [True, True, True, True]
 
 
+def test_bfloat16_rounds_convolutions_alone(tiny_settings: Settings) -> None:
+    """Losses are near those of float32, but not the same; weights, statistics and what the heads see stay float32."""
+    precisions: tuple[Precision, ...] = ("float32", "tf32", "bfloat16")
+    losses = []
+    for precision in precisions:
+        settings = tiny_settings.model_copy(update={"compute": ComputeSettings(precision=precision)})
+        agent = SAC(settings, 2, 0, torch.device("cpu"))
+        losses.append(agent.update(random_batch(tiny_settings, 2), 0)["critic_loss"].item())
+        observation = np.zeros((9, 24, 24), np.uint8)
+        assert np.isfinite(agent.act(observation)).all()
+        assert {tensor.dtype for _, network in networks(agent) for tensor in network.state_dict().values()} == {
+            torch.float32
+        }
+        feature_map, _ = agent.target.encoder(torch.zeros(2, 9, 20, 20))
+        assert feature_map.dtype == torch.float32
+    assert losses[0] == losses[1]  # on a CPU
+    assert losses[2] != losses[0]
+    assert losses[2] == pytest.approx(losses[0], rel=0.05)
+
+
 def test_the_actors_loss_leaves_the_encoder_alone(tiny_settings: Settings) -> None:
     agent = SAC(tiny_settings, 2, 0, torch.device("cpu"))
     before = [parameter.detach().clone() for parameter in agent.critic.encoder.parameters()]
-    agent._update_actor_and_alpha(random_batch(tiny_settings, 2).observations.float() / 255)
+    agent._update_actor_and_alpha(random_batch(tiny_settings, 2).observations.float() / 255, torch.zeros(8, 2))
     for old, new in zip(before, agent.critic.encoder.parameters(), strict=True):
         assert torch.equal(old, new)
 

@@ -59,9 +59,44 @@ def test_without_gradient_the_same_in_the_inputs_memory() -> None:
         assert torch.equal(tensor, reference)
 
 
+def test_a_constant_channel_has_no_variance() -> None:
+    x, (weight, bias) = feature_maps(), scale_and_shift()
+    x[:, 0] = 0.1
+    x[:, 1] = torch.linspace(1, 1 + 1e-6, len(x))[:, None, None]  # a few units in the last place
+    y, _, variance = batch_norm_relu(x.requires_grad_(), weight, bias)
+    assert (variance[:2] >= 0).all()
+    assert (variance[:2] < 1e-11).all()
+    assert y.isfinite().all()
+
+
 def test_going_back_twice_is_refused() -> None:
     """The first time has written over the input."""
     y, _, _ = batch_norm_relu(feature_maps().requires_grad_(), *scale_and_shift())
     y.sum().backward(retain_graph=True)
     with pytest.raises(RuntimeError, match="modified by an inplace operation"):
         y.sum().backward()
+
+
+def test_the_gpus_way_computes_the_same() -> None:
+    """It runs on a CPU too, less accurately."""
+    x, (weight, bias) = feature_maps(1.0), scale_and_shift()
+    gradient = torch.randn(x.shape, generator=torch.Generator().manual_seed(2))
+    sides = []
+    for function in (batch_norm_relu, batch_norm._by_the_framework):
+        leaves = [tensor.clone().requires_grad_() for tensor in (x, weight, bias)]
+        y, mean, variance = function(*leaves)
+        y.backward(gradient)
+        sides.append([y.detach(), mean, variance, *(leaf.grad for leaf in leaves)])
+    for found, expected in zip(*sides, strict=True):
+        torch.testing.assert_close(found, expected, rtol=1e-4, atol=1e-4)
+
+
+@pytest.mark.skipif(not torch.cuda.is_available(), reason="needs a CUDA device")
+@pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16])
+def test_on_a_gpu(dtype: torch.dtype) -> None:
+    x, (weight, bias) = feature_maps(1.0).to(dtype), scale_and_shift()
+    expected = batch_norm_relu(x.clone(), weight, bias)
+    found = batch_norm_relu(*(tensor.cuda() for tensor in (x, weight, bias)))
+    tolerance = 1e-5 if dtype == torch.float32 else 1e-2
+    for tensor, reference in zip(found, expected, strict=True):
+        torch.testing.assert_close(tensor.cpu().float(), reference, rtol=tolerance, atol=tolerance)
