@@ -2,6 +2,7 @@
 
 import json
 from collections.abc import Iterator
+from contextlib import AbstractContextManager, nullcontext
 from pathlib import Path
 from typing import Any
 
@@ -88,8 +89,10 @@ class ConvEncoder(nn.Module):
         return x.float()
 
     def _convolved(self, conv: nn.Conv2d, x: Tensor) -> Tensor:
-        bfloat16 = self.precision == "bfloat16"
-        with torch.autocast(x.device.type, torch.bfloat16, enabled=bfloat16, cache_enabled=False):
+        rounding: AbstractContextManager[Any] = nullcontext()
+        if self.precision == "bfloat16":
+            rounding = torch.autocast(x.device.type, torch.bfloat16, cache_enabled=False)
+        with rounding:
             y: Tensor = conv(x)
         return y
 
