@@ -5,9 +5,7 @@ ARG BASE_IMAGE=nvidia/cuda:13.0.3-base-ubuntu24.04@sha256:7c7413a56200486f71f181
 FROM ${BASE_IMAGE}
 SHELL ["/bin/bash", "-euo", "pipefail", "-c"]
 
-# Temporary files go to memory: a read-only root has no other place.
 ENV VENV=/opt/venv \
-    TMPDIR=/dev/shm \
     PATH=/opt/venv/bin:/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin \
     PIP_NO_CACHE_DIR=1 \
     PYTHONDONTWRITEBYTECODE=1 \
@@ -34,6 +32,8 @@ LABEL org.opencontainers.image.title="rlpt" \
 RUN /opt/rlpt/install/image.sh code
 
 # In / the default folders runs and data, and the path experiments, are those of the image; nothing else is written to.
+# Temporary files go to memory, but not while building: packages need more than the 64 MB that containers get of it.
+ENV TMPDIR=/dev/shm
 WORKDIR /
 USER 1000:1000
 VOLUME ["/runs", "/data"]
