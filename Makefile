@@ -75,7 +75,7 @@ report: setup ## Judge every claim of the paper: the authors' logs, and what is 
 	$(RLPT) report $(addprefix --runs ,$(RUNS) $(wildcard results/*/*)) --out $(RUNS)/report
 
 figures: $(if $(KEPT),setup,$(DRAWINGS)) ## Redraw every figure from what exists (RUNS=results/…: what is kept); what is missing is labelled
-	$(foreach figure,$(CURVES),$(RLPT) plot $(call manifest,$(figure)) --profile $(PROFILE) $(WHERE) &&) true
+	$(foreach figure,$(if $(KEPT),$(notdir $(KEPT)),$(CURVES)),$(RLPT) plot $(call manifest,$(figure)) --profile $(PROFILE) $(WHERE) &&) true
 
 # Background clips that the figures need; checked by SHA-256, downloaded where they are missing.
 .PHONY: videos

@@ -2,6 +2,7 @@
 
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import matplotlib as mpl
 import pandas as pd
@@ -21,8 +22,17 @@ _DASHES = ["", (4, 1.5), (1, 1), (5, 1, 1, 1), (3, 1, 1, 1, 1, 1), (8, 2)]
 
 
 @dataclass(frozen=True)
+class _Style:
+    """How a condition's lines look."""
+
+    colour: tuple[float, float, float]
+    dashes: Any
+    "As seaborn takes them."
+
+
+@dataclass(frozen=True)
 class _Shown:
-    """A run that has at least one whole episode."""
+    """A run that is finished, or has at least one whole episode."""
 
     curve: Curve
     returns: pd.DataFrame
@@ -30,8 +40,8 @@ class _Shown:
 
     @property
     def steps(self) -> int:
-        """Agent steps up to the end of its last episode."""
-        return int(self.returns["step"].max())
+        """Agent steps up to the end of its last whole episode."""
+        return 0 if self.returns.empty else int(self.returns["step"].max())
 
 
 def draw_learning_curves(manifest: Manifest, selection: Selection, runs: Path) -> list[Path]:
@@ -40,15 +50,13 @@ def draw_learning_curves(manifest: Manifest, selection: Selection, runs: Path) -
     Each run's episodes are smoothed with a moving average of `plot.smoothing` episodes (as in the paper; at the start
     over as many as there are). Thin lines are runs, unfinished ones up to where they are; thick lines their means, as
     far as all of a condition's runs go; bands 95 % bootstrap intervals of the mean. An environment without any run has
-    no panel.
+    no panel, unless none has one.
 
     Returns:
-        The PNG and PDF, in `<runs>/figures/`; nothing where there is no run to draw.
+        The PNG and PDF, in `<runs>/figures/`.
     """
     planned = curves(manifest, selection)
     shown = [each for curve in planned for each in _read(curve, runs, manifest.plot.smoothing)]
-    if not shown:
-        return []
     with mpl.rc_context(STYLE):
         figure = _panels(planned, shown)
         _caption(figure, manifest, planned, shown)
@@ -61,38 +69,46 @@ def _read(curve: Curve, runs: Path, smoothing: int) -> list[_Shown]:
     path = folder.path if folder.is_done() else folder.partial
     if not (path / EPISODES_FILE).is_file():
         return []
-    returns = read_returns(curve, path, smoothing)
-    return [] if returns.empty else [_Shown(curve, returns, folder.is_done())]
+    found = _Shown(curve, read_returns(curve, path, smoothing), folder.is_done())
+    return [found] if found.finished or found.steps else []
 
 
 def _panels(planned: list[Curve], shown: list[_Shown]) -> Figure:
-    environments = list(dict.fromkeys(each.curve.environment for each in shown))
+    environments = list(dict.fromkeys(curve.environment for curve in [each.curve for each in shown] or planned))
     repeats = {curve.environment: curve.job.settings.environment.action_repeat for curve in planned}
     labels = list(dict.fromkeys(curve.label for curve in planned if curve.environment in environments))
-    colours = dict(zip(labels, sns.color_palette("colorblind", len(labels)), strict=True))
-    dashes = {label: _DASHES[index % len(_DASHES)] for index, label in enumerate(labels)}
+    palette = sns.color_palette("colorblind", len(labels))
+    styles = {label: _Style(palette[at], _DASHES[at % len(_DASHES)]) for at, label in enumerate(labels)}
     width, height = _PANEL
     columns = min(len(labels), 2 * len(environments))
     rows = -(-len(labels) // columns)
     figure = Figure(figsize=(max(width * len(environments), 3.6), height + 0.8 + 0.2 * rows), layout="constrained")
     for index, environment in enumerate(environments):
         axes = figure.add_subplot(1, len(environments), index + 1)
-        here = [each for each in shown if each.curve.environment == environment]
-        for each in here:
-            single = each.returns
-            axes.plot(single["step"], single["smoothed"], color=colours[each.curve.label], linewidth=0.4, alpha=0.6)
-        sns.lineplot(
-            _as_far_as_all_go(here), x="step", y="smoothed", hue="condition", hue_order=labels, palette=colours,
-            style="condition", style_order=labels, dashes=dashes, errorbar=("ci", 95), seed=0,
-            legend=False, linewidth=1.2, ax=axes,
-        )  # fmt: skip
+        _draw([each for each in shown if each.curve.environment == environment and each.steps], styles, axes)
         _label(axes, environment, repeats[environment], first=index == 0)
     handles = [
-        Line2D([], [], color=colours[label], linestyle=(0, dashes[label] or None), label=label)  # type: ignore[arg-type]
-        for label in labels
+        Line2D([], [], color=style.colour, linestyle=(0, style.dashes or None), label=label)  # type: ignore[arg-type]
+        for label, style in styles.items()
     ]
     figure.legend(handles=handles, loc="outside upper center", ncols=columns, frameon=False)
     return figure
+
+
+def _draw(shown: list[_Shown], styles: dict[str, _Style], axes: Axes) -> None:
+    """Draws the runs of one panel thinly, and their means."""
+    if not shown:
+        return
+    colours = {label: style.colour for label, style in styles.items()}
+    for each in shown:
+        single = each.returns
+        axes.plot(single["step"], single["smoothed"], color=colours[each.curve.label], linewidth=0.4, alpha=0.6)
+    dashes = {label: style.dashes for label, style in styles.items()}
+    sns.lineplot(
+        _as_far_as_all_go(shown), x="step", y="smoothed", hue="condition", hue_order=styles, palette=colours,
+        style="condition", style_order=styles, dashes=dashes, errorbar=("ci", 95), seed=0,
+        legend=False, linewidth=1.2, ax=axes,
+    )  # fmt: skip
 
 
 def _as_far_as_all_go(shown: list[_Shown]) -> pd.DataFrame:

@@ -132,7 +132,7 @@ def test_a_damaged_run_is_refused_and_leaves_nothing(finished_runs: tuple[Manife
 def test_nothing_to_collect_is_one_line(tmp_path: Path) -> None:
     result = rlpt("collect", FIGURE_8, "--runs", tmp_path / "none", "--out", tmp_path / "out")
     assert (result.exit_code, result.stderr.count("\n")) == (2, 1)
-    assert "no training run of it has an episode" in result.stderr
+    assert "nothing of it has been run in" in result.stderr
     assert not (tmp_path / "out").exists()
 
 

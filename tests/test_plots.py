@@ -5,12 +5,10 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 import pytest
-from click.testing import CliRunner
 from matplotlib.figure import Figure
 from PIL import Image
 
 from rlpt import plots
-from rlpt.cli import main
 from rlpt.files import write_text
 from rlpt.jobs import Curve, Selection, curves
 from rlpt.manifest import Manifest, load_manifest
@@ -78,9 +76,19 @@ def test_the_files_name_the_runs_that_they_show(tmp_path: Path) -> None:
         assert image.info["Description"] == f"profile lite; {run.job.id}"
 
 
-def test_nothing_to_draw_is_said_and_leaves_no_file(tmp_path: Path) -> None:
+def test_without_any_run_the_figure_names_what_is_missing(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     manifest = load_manifest(FIGURE_8, "lite")
     write_text(reacher(manifest, "baseline")[0].job.folder(tmp_path).partial / "episodes.csv", "step,episode,return\n")
-    result = CliRunner().invoke(main, ["plot", str(FIGURE_8), "--profile", "lite", "--runs", str(tmp_path)])
-    assert (result.exit_code, "nothing to draw" in result.stdout) == (0, True)
-    assert not (tmp_path / "figures").exists()
+    figure = drawn(manifest, tmp_path, monkeypatch)
+    assert [axes.get_title() for axes in figure.axes] == ["cheetah run", "reacher easy", "walker walk"]
+    assert "MISSING 36 of 36 runs: all on cheetah-run, all on reacher-easy" in " ".join(figure.get_supxlabel().split())
+
+
+def test_a_run_that_ended_before_its_first_episode_did_is_not_missing(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    manifest = load_manifest(FIGURE_8, "lite")
+    write_finished_run(reacher(manifest, "baseline")[0].job, tmp_path, [])
+    figure = drawn(manifest, tmp_path, monkeypatch)
+    assert [axes.get_title() for axes in figure.axes] == ["reacher easy"]
+    assert "MISSING 35 of 36 runs" in figure.get_supxlabel()

@@ -35,11 +35,8 @@ def plot(
         from rlpt.plots import draw_learning_curves
 
         loaded = load_manifest(manifest, profile, overrides)
-        drawn = draw_learning_curves(loaded, Selection(**selected), runs)
-        for path in drawn:
+        for path in draw_learning_curves(loaded, Selection(**selected), runs):
             click.echo(f"figure: {path}")
-        if not drawn:
-            click.echo(f"nothing to draw: no run of {manifest} under the profile {loaded.profile} in {runs}")
         return
     options = ["--data", str(data), "--out", str(runs / "figures"), *(["--profile", profile] if profile else [])]
     if subprocess.run([sys.executable, str(scripts[0]), *options], check=False).returncode:

@@ -182,9 +182,9 @@ def collect(manifest: "Manifest", selection: "Selection", runs: Path, out: Path)
     from rlpt.plots import draw_learning_curves
 
     collected = collect_runs(plan(manifest, selection), runs, out)
+    if not any(vars(collected).values()):
+        raise UsageError(f"{manifest.path}: nothing of it has been run in {runs}: `rlpt run` it first")
     figures = draw_learning_curves(manifest, Selection(), out)
-    if not figures:
-        raise UsageError(f"{manifest.path}: no training run of it has an episode in {runs}: `rlpt run` it first")
     write_text(out / "README.md", collection_page(manifest, figures, out))
     click.echo(
         f"{out}: {collected.finished} jobs added, {collected.unfinished} unfinished ones, {collected.known} were there"
