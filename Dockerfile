@@ -1,5 +1,5 @@
 # rlpt with CUDA and EGL: `make image`; then, for example:
-#   docker run --rm --gpus all --read-only -v "$PWD/runs:/runs" -v "$PWD/data:/data" rlpt run experiments/fig08_ik.toml
+#   docker run --rm --gpus all --read-only --user "$(id -u):$(id -g)" -v "$PWD/runs:/runs" -v "$PWD/data:/data" rlpt run experiments/fig08_ik.toml
 ARG BASE_IMAGE=nvidia/cuda:13.0.3-base-ubuntu24.04@sha256:7c7413a56200486f71f181cad9310f6fd31b6bb21816ade15fc9c1e1e927a5c1
 # hadolint ignore=DL3006
 FROM ${BASE_IMAGE}

@@ -1,7 +1,7 @@
 # The front door: `make` lists what there is.
 RUNS    ?= runs
 # What is kept in the repository lies in results/<profile>/<figure>.
-KEPT    := $(filter results/%,$(RUNS))
+KEPT    := $(patsubst %/,%,$(filter results/%,$(RUNS)))
 PROFILE ?= $(if $(KEPT),$(word 2,$(subst /, ,$(KEPT))),paper)
 JOBS    ?= $(shell nproc)
 DATA    ?= data
@@ -22,7 +22,7 @@ SIF       ?= rlpt.sif
 IMAGE_FLAGS ?=
 SIF_FLAGS ?= --force
 VERSION    = $(shell sed -n 's/^version = "\(.*\)"/\1/p' pyproject.toml)
-COMMIT     = $(shell git rev-parse HEAD)
+COMMIT     = $(shell git describe --always --abbrev=40 --dirty --exclude='*')
 EPOCH      = $(shell git log -1 --format=%ct)
 # The same names in Dockerfile and Apptainer.def.
 BUILD_ARGS = $(foreach value,$(if $(BASE_IMAGE),BASE_IMAGE=$(BASE_IMAGE)) $(if $(TORCH),TORCH=$(TORCH)) \
@@ -33,7 +33,7 @@ BUILD_FLAGS = $(if $(filter docker,$(BUILDER)),--build-arg SOURCE_DATE_EPOCH=$(E
 # Those that need no ImageNet come first.
 CURVES   := fig08 fig10 fig11 fig07 fig09
 DRAWINGS := fig01 fig02 fig03 fig04 fig05 fig06
-manifest  = $(firstword $(wildcard experiments/$(1)_*.toml))
+manifest  = $(or $(firstword $(wildcard experiments/$(1)_*.toml experiments/extra/$(1).toml)),$(error no manifest of $(1)))
 script    = $(firstword $(wildcard paper_figures/$(1)_*.py))
 
 .PHONY: help setup demo test test-hpc lint image sif bench reproduce-all report figures clean-runs lock clean $(CURVES) $(DRAWINGS)
@@ -69,10 +69,11 @@ lint: setup ## Check style, types and the Dockerfile
 bench: setup ## Speed and memory beside a plain implementation
 	OMP_NUM_THREADS=$(JOBS) $(RLPT) bench
 
-reproduce-all: $(DRAWINGS) $(CURVES) ## Every figure: run (or submit) what is missing, then draw
+# A login node need not be able to render.
+reproduce-all: $(if $(filter slurm,$(EXECUTOR)),,$(DRAWINGS)) $(CURVES) ## Every figure: run (or submit) what is missing, then draw
 
 report: setup ## Judge every claim of the paper: the authors' logs, and what is finished
-	$(RLPT) report $(addprefix --runs ,$(RUNS) $(wildcard results/*/*)) --out $(RUNS)/report
+	$(RLPT) report $(addprefix --runs ,$(RUNS) $(wildcard results/*/*)) --out $(if $(KEPT),runs,$(RUNS))/report
 
 figures: $(if $(KEPT),setup,$(DRAWINGS)) ## Redraw every figure from what exists (RUNS=results/…: what is kept); what is missing is labelled
 	$(foreach figure,$(if $(KEPT),$(notdir $(KEPT)),$(CURVES)),$(RLPT) plot $(call manifest,$(figure)) --profile $(PROFILE) $(WHERE) &&) true

@@ -62,7 +62,8 @@ def main(device: str, repeats: int) -> None:
     precisions = {"float32": (torch.float32, False), "bfloat16": (torch.bfloat16, False)}
     if place.type == "cuda":
         precisions["tf32"] = (torch.float32, True)
-    for name, (dtype, torch.backends.cudnn.allow_tf32) in precisions.items():
+    for name, (dtype, tf32) in precisions.items():
+        torch.backends.cudnn.allow_tf32 = tf32
         for layout in (torch.contiguous_format, torch.channels_last):
             for form, tensors in forms(place, dtype, layout).items():
                 step = training_step(tensors)

@@ -32,6 +32,8 @@ case $1 in
     ;;
   code)
     "$setup" code
+    # What Python compiled in the checkout names its source by time.
+    find /opt/rlpt -name __pycache__ -prune -exec rm -rf {} +
     /opt/venv/bin/python -m compileall -q /opt/rlpt/rlpt
     rm -rf /opt/rlpt/build
     ;;

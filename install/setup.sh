@@ -7,6 +7,7 @@
 #   VENV=.venv          where to install
 #   TORCH=cpu|cuda      which build of PyTorch      (default: cuda beside an NVIDIA GPU, else cpu if the index has it)
 #   DEV=yes|no          what only development needs (default: yes)
+#   RENDER=yes|no       whether this machine is to render; a login node that only submits need not (default: yes)
 set -euo pipefail
 cd "$(dirname "$0")/.."
 
@@ -80,7 +81,9 @@ check() {
 }
 
 : "${VENV:=.venv}"
-[[ $# -gt 0 ]] || set -- system packages code check
+if [[ $# -eq 0 ]]; then
+  [[ ${RENDER:=yes} == no ]] && set -- packages code || set -- system packages code check
+fi
 for part in "$@"; do
   case $part in
     system | packages | code | check) "$part" ;;

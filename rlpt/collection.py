@@ -17,7 +17,7 @@ from rlpt.runs import SESSIONS_FILE, RunFolder
 LARGEST_FILE = 256 * 1024
 "Bytes: tables, settings and small encoders stay below; datasets, policies and replay buffers do not."
 _BOARD = "tensorboard/"
-_OF_UNFINISHED = ("*.csv", "settings.yaml", SESSIONS_FILE)
+_UNFINISHED_PATTERNS = ("*.csv", "settings.yaml", SESSIONS_FILE)
 
 
 @dataclass
@@ -27,14 +27,14 @@ class Collected:
     finished: int = 0
     unfinished: int = 0
     known: int = 0
-    "Finished ones that it had before."
+    "Ones that it had before, as far as they are now."
 
 
 def collect_runs(jobs: Iterable[Job], runs: Path, out: Path) -> Collected:
     """Copies what is small of every run to `out`, laid out like a folder of runs.
 
     Of a finished run, every file up to LARGEST_FILE but TensorBoard's; its record says which were left out. Of an
-    unfinished run, its tables up to where it is, replaced whenever it has got on. Nothing in `out` is lost: a
+    unfinished training run, its tables up to where it is, replaced whenever it has got on. Nothing in `out` is lost: a
     finished run that is there already stays, and so do runs that `runs` does not have.
 
     Args:
@@ -56,6 +56,8 @@ def collect_runs(jobs: Iterable[Job], runs: Path, out: Path) -> Collected:
         elif _episodes(source) > _episodes(kept):
             _copy_unfinished(source, kept)
             collected.unfinished += 1
+        elif _episodes(kept):
+            collected.known += 1
     return collected
 
 
@@ -84,7 +86,7 @@ def _copy_finished(source: RunFolder, kept: RunFolder) -> None:
 def _copy_unfinished(source: RunFolder, kept: RunFolder) -> None:
     aside = _folder_aside(kept)
     try:
-        for path in (path for pattern in _OF_UNFINISHED for path in source.partial.glob(pattern)):
+        for path in (path for pattern in _UNFINISHED_PATTERNS for path in source.partial.glob(pattern)):
             text = path.read_bytes()
             (aside / path.name).write_bytes(text[: text.rfind(b"\n") + 1])  # a job may be writing the next row just now
         shutil.rmtree(kept.partial, ignore_errors=True)

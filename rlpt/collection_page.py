@@ -69,7 +69,9 @@ def collection_page(manifest: Manifest, figures: Sequence[Path], out: Path) -> s
     known = [session for own in sessions.values() for session in own]
     context = {
         "manifest": manifest,
-        "place": out.as_posix(),
+        "place": _from_here(out),
+        "command": f"{_from_here(manifest.path)} --profile {manifest.profile}"
+        + "".join(f" --set {override}" for override in manifest.overrides),
         "figures": [path.relative_to(out).as_posix() for path in figures],
         "environments": environments,
         "elsewhere": [name for name in manifest.environments if name not in environments],
@@ -87,6 +89,12 @@ def collection_page(manifest: Manifest, figures: Sequence[Path], out: Path) -> s
         "days": sorted({str(session.get("started", "unknown"))[:10] for session in known}),
     }
     return render_page("collection.md.j2", context)
+
+
+def _from_here(path: Path) -> str:
+    """Returns a path as one would type it in the working folder, if it lies there: pages are read on other machines."""
+    here = Path.cwd()
+    return (path.resolve().relative_to(here) if path.resolve().is_relative_to(here) else path).as_posix()
 
 
 def _folder(job: Job, out: Path) -> Path | None:

@@ -16,7 +16,8 @@ from rlpt.settings import ComputeSettings, Settings
 Stage = Literal["generate", "pretrain", "train"]
 STAGES: tuple[Stage, ...] = ("generate", "pretrain", "train")
 
-# Raised whenever the same settings no longer give the same numbers.
+# Raised whenever the same settings no longer give the same numbers, but for rounding: that depends on the machine too,
+# and every record names its commit.
 _RESULTS_VERSION = 1
 
 

@@ -16,8 +16,9 @@ def freed_memory_kept() -> Iterator[None]:
     use. An update at the paper's size makes and frees dozens of feature maps of 77 MB: page faults took a third of its
     time. Other libraries than glibc are left as they are.
     """
-    mallopt = getattr(ctypes.CDLL(None), "mallopt", None)
-    if mallopt is None:
+    library = ctypes.CDLL(None)
+    mallopt, malloc_trim = (getattr(library, name, None) for name in ("mallopt", "malloc_trim"))
+    if mallopt is None or malloc_trim is None:
         yield
         return
     mallopt(_MMAP_MAX, 0)
@@ -28,4 +29,4 @@ def freed_memory_kept() -> Iterator[None]:
         mallopt(_MMAP_MAX, 1 << 16)
         mallopt(_MMAP_THRESHOLD, 32 << 20)
         mallopt(_TRIM_THRESHOLD, 64 << 20)
-        ctypes.CDLL(None).malloc_trim(0)
+        malloc_trim(0)

@@ -24,10 +24,15 @@ PACKAGES = ("torch", "mujoco", "dm-control", "numpy", "h5py", "safetensors", "gy
 
 @cache
 def code_version() -> dict[str, Any]:
-    """Returns rlpt's version and, in a git checkout, its commit and whether files differ from it."""
+    """Returns rlpt's version and, in a git checkout, its commit and whether files differ from it.
+
+    An image knows its commit from RLPT_COMMIT, which ends in "-dirty" if it was built from a changed checkout.
+    """
     found: dict[str, Any] = {"rlpt": rlpt.__version__}
     if not (_ROOT / ".git").exists():
-        return found | {"commit": os.environ.get("RLPT_COMMIT")}
+        built_from = os.environ.get("RLPT_COMMIT")
+        changed = {"dirty": True} if (built_from or "").endswith("-dirty") else {}
+        return found | {"commit": built_from and built_from.removesuffix("-dirty")} | changed
     commit = _git(_ROOT, "rev-parse", "HEAD")
     changes = _git(_ROOT, "status", "--porcelain", "--", "rlpt", "install", "pyproject.toml")
     return found | {

@@ -33,7 +33,7 @@ def _in_the_repository(monkeypatch: pytest.MonkeyPatch) -> None:
 def manifest_of(collection: Path) -> Manifest:
     """Returns the manifest of results/<profile>/<figure>."""
     _, profile, figure = collection.parts
-    (path,) = Path("experiments").rglob(f"{figure}*.toml")
+    (path,) = [*Path("experiments").glob(f"{figure}_*.toml"), *Path("experiments/extra").glob(f"{figure}.toml")]
     return load_manifest(path, profile)
 
 

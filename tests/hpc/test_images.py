@@ -29,7 +29,7 @@ def test_the_image_says_what_it_is(image: Image, commit: str) -> None:
     assert config["Healthcheck"]["Test"] == ["CMD", "rlpt", "doctor"]
     assert set(config["Volumes"]) == {"/runs", "/data"}
     assert {"MUJOCO_GL=egl", "NVIDIA_DRIVER_CAPABILITIES=compute,graphics,utility"} <= set(config["Env"])
-    assert config["Labels"]["org.opencontainers.image.revision"] == commit
+    assert config["Labels"]["org.opencontainers.image.revision"].removesuffix("-dirty") == commit
     assert config["Labels"]["org.opencontainers.image.version"] == "0.1.0"
 
 
