@@ -146,9 +146,7 @@ def _row(name: str, case: Case, rounds: int) -> Row:
 
 
 def _as_in_a_job(measure: Measurement) -> float:
-    """Measures while freed memory is kept, once a first run has asked the system for all of it."""
     with freed_memory_kept():
-        measure()
         return measure()
 
 
