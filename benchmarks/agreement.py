@@ -1,30 +1,20 @@
 """Showing, before anything is measured, that both sides compute the same."""
 
-from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+from collections.abc import Mapping
 
 import numpy as np
-import torch
 from torch import Tensor
 
-LOSS_TOLERANCE = 1e-4
-"Relative."
+from rlpt.settings import Precision
+
+LOSS_TOLERANCE: Mapping[Precision, float] = {"float32": 1e-4, "tf32": 2e-2, "bfloat16": 2e-2}
+"Relative, of losses in a precision to those in float32."
 
 
-@contextmanager
-def full_float32() -> Iterator[None]:
-    """Within the block, a GPU computes convolutions and products without TF32."""
-    backends = torch.backends
-    before = backends.cudnn.allow_tf32, backends.cuda.matmul.allow_tf32
-    backends.cudnn.allow_tf32 = backends.cuda.matmul.allow_tf32 = False
-    try:
-        yield
-    finally:
-        backends.cudnn.allow_tf32, backends.cuda.matmul.allow_tf32 = before
-
-
-def require_same_losses(ours: Mapping[str, float | Tensor], reference: Mapping[str, float]) -> None:
-    """Checks that all values are the same but for `LOSS_TOLERANCE`.
+def require_same_losses(
+    ours: Mapping[str, float | Tensor], reference: Mapping[str, float], precision: Precision = "float32"
+) -> None:
+    """Checks that all values are the same but for the precision's `LOSS_TOLERANCE`.
 
     Raises:
         ArithmeticError: if they are not.
@@ -33,7 +23,7 @@ def require_same_losses(ours: Mapping[str, float | Tensor], reference: Mapping[s
         raise ArithmeticError(f"different losses: {sorted(ours)} and {sorted(reference)}")
     for name, expected in reference.items():
         found = float(ours[name])
-        if abs(found - expected) > LOSS_TOLERANCE * abs(expected):
+        if abs(found - expected) > LOSS_TOLERANCE[precision] * abs(expected):
             raise ArithmeticError(f"{name} is {found}, and {expected} in the plain implementation")
 
 

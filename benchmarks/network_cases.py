@@ -7,13 +7,13 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from benchmarks.agreement import full_float32, require_same_losses
+from benchmarks.agreement import require_same_losses
 from benchmarks.plain_networks import PlainClassifier, PlainInverseKinematics
 from benchmarks.plain_sac import PlainSAC
 from benchmarks.plain_training import classification_step, inverse_kinematics_step
 from benchmarks.workload import Workload
 from rlpt.agents.sac import SAC, Batch
-from rlpt.bench import Case, milliseconds
+from rlpt.bench import Case, Measurement, milliseconds
 from rlpt.models.classifier import StackClassifier, classification_loss
 from rlpt.models.inverse_kinematics import InverseKinematics, action_loss
 from rlpt.pretrain import Pairs
@@ -23,6 +23,7 @@ _ACTIONS = 6  # walker's
 _CLASSES = 100
 _SEED = 0
 _UPDATES_ON_A_GPU = 20
+_UNTIL_CAPTURED = 5
 
 
 @contextmanager
@@ -47,21 +48,14 @@ def _sac_update(settings: Settings, device: torch.device, rounds: int) -> Case:
     batch_size = settings.train.batch_size
     ours, plain = agents(settings, _ACTIONS, device)
     batch = random_batch(settings, batch_size, _ACTIONS, device)
-    with full_float32():
-        require_same_losses(ours.update(batch, 0), plain.update(batch, 0))
-    repeats = 1
-    if device.type == "cuda":
-        repeats = _UPDATES_ON_A_GPU
-        for step in range(_UPDATES_ON_A_GPU):  # so that ours are captured
-            ours.update(batch, step)
-            plain.update(batch, step)
-    # Of two updates, one is of the critic alone.
-    return Case(
-        f"ms an update of {batch_size}",
-        milliseconds(lambda: [ours.update(batch, step) for step in (0, 1)], device, repeats, per=2),
-        milliseconds(lambda: [plain.update(batch, step) for step in (0, 1)], device, repeats, per=2),
-        rounds,
-    )
+    require_same_losses(ours.update(batch, 0), plain.update(batch, 0), settings.compute.precision)
+    repeats, warm_ups = (_UPDATES_ON_A_GPU, _UNTIL_CAPTURED) if device.type == "cuda" else (1, 1)
+
+    def measurement(agent: SAC | PlainSAC) -> Measurement:
+        # Of two updates, one is of the critic alone.
+        return milliseconds(lambda: [agent.update(batch, step) for step in (0, 1)], device, repeats, 2, warm_ups)
+
+    return Case(f"ms an update of {batch_size}", measurement(ours), measurement(plain), rounds)
 
 
 def agents(settings: Settings, actions: int, device: torch.device) -> tuple[SAC, PlainSAC]:
@@ -91,10 +85,13 @@ def ik_step(workload: Workload, device: torch.device) -> Iterator[Case]:
     """One training step of inverse kinematics, from frames in memory on."""
     settings = workload.ik
     ours, plain = ik_steps(settings, settings.ik.batch_size, device)
-    with full_float32():
-        require_same_losses({"loss": ours()}, {"loss": plain()})
+    require_same_losses({"loss": ours()}, {"loss": plain()}, settings.compute.precision)
     unit = f"ms a step of {settings.ik.batch_size}"
-    yield Case(unit, milliseconds(ours, device), milliseconds(plain, device), rounds=3)
+    yield Case(unit, _step(ours, device), _step(plain, device), rounds=3)
+
+
+def _step(step: Callable[[], float], device: torch.device) -> Measurement:
+    return milliseconds(step, device, warm_ups=1)
 
 
 def ik_steps(settings: Settings, batch: int, device: torch.device) -> tuple[Callable[[], float], Callable[[], float]]:
@@ -103,6 +100,7 @@ def ik_steps(settings: Settings, batch: int, device: torch.device) -> tuple[Call
     shape = (settings.encoder, frame_stack, _ACTIONS, ik)
     torch.manual_seed(_SEED)
     network = InverseKinematics(*shape).to(device, memory_format=torch.channels_last)  # type: ignore[call-overload]
+    network.encoder.precision = settings.compute.precision
     plain_network = PlainInverseKinematics(*shape).to(device)
     plain_network.load_state_dict(network.state_dict(), strict=False)
     optimiser = torch.optim.Adam(network.parameters(), lr=ik.learning_rate)
@@ -144,10 +142,9 @@ def imagenet_step(workload: Workload, device: torch.device) -> Iterator[Case]:
     """One training step of ImageNet classification."""
     settings = workload.imagenet
     ours, plain = imagenet_steps(settings, settings.imagenet.batch_size, device)
-    with full_float32():
-        require_same_losses({"loss": ours()}, {"loss": plain()})
+    require_same_losses({"loss": ours()}, {"loss": plain()}, settings.compute.precision)
     unit = f"ms a step of {settings.imagenet.batch_size} images"
-    yield Case(unit, milliseconds(ours, device), milliseconds(plain, device), rounds=2)
+    yield Case(unit, _step(ours, device), _step(plain, device), rounds=2)
 
 
 def imagenet_steps(
@@ -157,6 +154,7 @@ def imagenet_steps(
     shape = (settings.encoder, settings.environment.frame_stack, _CLASSES, settings.imagenet.hidden)
     torch.manual_seed(_SEED)
     network = StackClassifier(*shape).to(device, memory_format=torch.channels_last)  # type: ignore[call-overload]
+    network.encoder.precision = settings.compute.precision
     plain_network = PlainClassifier(*shape).to(device)
     plain_network.load_state_dict(network.state_dict(), strict=False)
     optimiser = torch.optim.AdamW(network.parameters(), settings.imagenet.learning_rate, weight_decay=0)

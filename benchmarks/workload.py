@@ -7,7 +7,7 @@ from typing import Any
 import torch
 
 from rlpt.manifest import load_manifest
-from rlpt.settings import Settings
+from rlpt.settings import Precision, Settings
 
 # A plain update with 288 filters takes minutes on a CPU at the paper's batch sizes.
 _CPU_BATCH = 32
@@ -33,9 +33,14 @@ class Workload:
     generated: int = 2000
     "Transitions that two workers share out."
 
+    @property
+    def precision(self) -> Precision:
+        """Of all networks."""
+        return self.ik.compute.precision
 
-def paper_workload(experiments: Path, device: torch.device) -> Workload:
-    """Returns the paper's sizes, from the manifests in `experiments`."""
+
+def paper_workload(experiments: Path, device: torch.device, precision: Precision = "float32") -> Workload:
+    """Returns the paper's sizes, from the manifests in `experiments`, with rlpt's networks in `precision`."""
     ik = load_manifest(experiments / "fig08_ik.toml").experiments[0].settings
     imagenet = load_manifest(experiments / "fig07_imagenet.toml").experiments[0].settings
     if device.type == "cpu":
@@ -44,7 +49,9 @@ def paper_workload(experiments: Path, device: torch.device) -> Workload:
     lite = load_manifest(experiments / "fig08_ik.toml", "lite").experiments[0].settings
     # 60 steps with an update each are measured, after 100 without and 60 that warm up; evaluations lie outside.
     loop = {"steps": 220, "random_steps": 100, "initial_updates": 1, "evaluate_every": 1000, "evaluation_episodes": 1}
-    return Workload(ik, imagenet, changed(lite, "train", **loop))
+    lite = changed(lite, "train", **loop)
+    ik, imagenet, lite = (changed(settings, "compute", precision=precision) for settings in (ik, imagenet, lite))
+    return Workload(ik, imagenet, lite)
 
 
 def changed(settings: Settings, section: str, **values: Any) -> Settings:

@@ -18,7 +18,9 @@ from rich.table import Table
 
 from rlpt.errors import UsageError
 from rlpt.memory import freed_memory_kept
+from rlpt.precision import multiplying_in
 from rlpt.progress import Report
+from rlpt.settings import Precision
 
 if TYPE_CHECKING:
     from benchmarks.workload import Workload
@@ -84,11 +86,11 @@ def run_benchmarks(
     report: Report,
     workload: "Workload | None" = None,
     rounds: int | None = None,
+    precision: Precision = "float32",
 ) -> list[Row]:
     """Measures some or all pairs.
 
-    On CUDA, every measurement ends with a synchronisation. Both sides compute in the precision that the framework is
-    set to; the comparison of their results beforehand is in full float32.
+    On CUDA, every measurement ends with a synchronisation. The plain side always computes in float32.
 
     Args:
         names: some of `NAMES`; none: all.
@@ -96,6 +98,7 @@ def run_benchmarks(
         report: told of the rows done, and which one is being measured.
         workload: sizes; left out: those of the paper, some reduced on a CPU, as the rows' units say.
         rounds: of each pair; left out: what suits its duration.
+        precision: of rlpt's networks in the paper's workload.
 
     Raises:
         UsageError: if there is no such pair or device, or the plain implementation is not installed.
@@ -108,11 +111,11 @@ def run_benchmarks(
         raise UsageError(f"--only {unknown[0]}: no such benchmark; there are {', '.join(NAMES)}")
     place = choose_device(device)
     builders = _builders()
-    workload = workload or _paper_workload(place)
+    workload = workload or _paper_workload(place, precision)
     rows: list[Row] = []
     for name in names or NAMES:
         report(len(rows), name)
-        with builders[name](workload, place) as case:
+        with multiplying_in(workload.precision), builders[name](workload, place) as case:
             rows.append(_row(name, case, rounds or case.rounds))
     report(len(rows), "")
     return rows
@@ -131,14 +134,14 @@ def _builders() -> Mapping[str, CaseBuilder]:
     return BUILDERS
 
 
-def _paper_workload(device: torch.device) -> "Workload":
+def _paper_workload(device: torch.device, precision: Precision) -> "Workload":
     from benchmarks.workload import paper_workload
 
-    return paper_workload(_CHECKOUT / "experiments", device)
+    return paper_workload(_CHECKOUT / "experiments", device, precision)
 
 
 def _row(name: str, case: Case, rounds: int) -> Row:
-    pairs = [(_as_in_a_job(case.ours), case.reference()) for _ in range(rounds)]
+    pairs = [(_as_in_a_job(case.ours), _plainly(case.reference)) for _ in range(rounds)]
     ours, reference = (statistics.median(side) for side in zip(*pairs, strict=True))
     ratios = [_ratio(*pair, case.more_is_better) for pair in pairs]
     ratio = _ratio(ours, reference, case.more_is_better)
@@ -150,11 +153,18 @@ def _as_in_a_job(measure: Measurement) -> float:
         return measure()
 
 
+def _plainly(measure: Measurement) -> float:
+    with multiplying_in("float32"):
+        return measure()
+
+
 def _ratio(ours: float, reference: float, more_is_better: bool) -> float:
     return ours / reference if more_is_better else reference / ours
 
 
-def milliseconds(action: Callable[[], object], device: torch.device, repeats: int = 1, per: int = 1) -> Measurement:
+def milliseconds(
+    action: Callable[[], object], device: torch.device, repeats: int = 1, per: int = 1, warm_ups: int = 0
+) -> Measurement:
     """Returns a measurement of `action`'s duration.
 
     Args:
@@ -162,9 +172,12 @@ def milliseconds(action: Callable[[], object], device: torch.device, repeats: in
         device: is waited for before and after, if it is a GPU.
         repeats: how often to run it in one measurement.
         per: how many of what is counted one run does.
+        warm_ups: how often to run it before, so that it has its memory, as in the middle of a job.
     """
 
     def measure() -> float:
+        for _ in range(warm_ups):
+            action()
         _synchronise(device)
         start = time.perf_counter()
         for _ in range(repeats):

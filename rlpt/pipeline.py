@@ -69,13 +69,13 @@ def run_job(
         return
     import torch
 
+    from rlpt.precision import multiplying_in
+
     torch.set_num_threads(execution.threads or available_cores())
     if execution.deterministic:
         os.environ.setdefault("CUBLAS_WORKSPACE_CONFIG", ":4096:8")
         torch.use_deterministic_algorithms(True)
     device = choose_device(execution.device)
-    tf32 = job.settings.compute.precision == "tf32"
-    torch.backends.cudnn.allow_tf32 = torch.backends.cuda.matmul.allow_tf32 = tf32
     how = {"device": str(device), "deterministic": execution.deterministic}
     record: dict[str, Any] = {"job": {"id": job.id, "digest": job.digest}, "manifest": manifest}
     if job.clip:
@@ -86,6 +86,7 @@ def run_job(
         explained(job, execution.runs),  # the job's own trouble, so that the folder remembers the explained line
         progress_bar(job.id, steps(job), execution.quiet) as bar,
         freed_memory_kept(),
+        multiplying_in(job.settings.compute.precision),
     ):
         inputs = [_verified(needed, job, execution.runs) for needed in job.inputs]
         record["inputs"] = [
@@ -140,8 +141,6 @@ def choose_device(name: str) -> "torch.device":
 
     if name == "cuda" and not torch.cuda.is_available():
         raise UsageError("--device cuda: PyTorch sees no CUDA device; use --device cpu, or see `rlpt doctor`")
-    # The published runs computed in true float32; convolutions would otherwise round to TF32 on newer GPUs.
-    torch.backends.cudnn.allow_tf32 = False
     if name == "auto":
         name = "cuda" if torch.cuda.is_available() else "cpu"
     return torch.device(name)

@@ -1,7 +1,8 @@
 """The benchmark: what it reports, and that the plain implementation computes what rlpt does."""
 
 import json
-from dataclasses import fields
+from contextlib import AbstractContextManager, nullcontext
+from dataclasses import fields, replace
 from pathlib import Path
 from typing import Any
 
@@ -17,7 +18,7 @@ from benchmarks.markdown import table
 from benchmarks.network_cases import agents, ik_steps, imagenet_steps, random_batch
 from benchmarks.plain_environment import composite_by_pixel
 from benchmarks.workload import Workload, changed, paper_workload
-from rlpt.bench import NAMES, Row, as_json, as_table, run_benchmarks
+from rlpt.bench import NAMES, Case, Row, as_json, as_table, run_benchmarks
 from rlpt.envs.distraction import composite
 from rlpt.errors import UsageError
 from rlpt.settings import Settings
@@ -84,6 +85,29 @@ def test_median_and_spread_are_those_of_the_rounds(workload: Workload, monkeypat
     assert row.spread == pytest.approx((4 - 3) / 4)
 
 
+def test_networks_compute_in_the_precision_asked_for(monkeypatch: pytest.MonkeyPatch) -> None:
+    tf32: list[bool] = []
+
+    def building(workload: Workload, device: torch.device) -> AbstractContextManager[Case]:
+        def side() -> float:
+            tf32.append(torch.backends.cudnn.allow_tf32)
+            return 1.0
+
+        assert [s.compute.precision for s in (workload.ik, workload.imagenet, workload.lite)] == ["tf32"] * 3
+        return nullcontext(Case("ms", side, side))
+
+    monkeypatch.setattr("benchmarks.cases.BUILDERS", {"ik_step": building})
+    before = torch.backends.cudnn.allow_tf32
+    run_benchmarks(["ik_step"], "cpu", silent, rounds=1, precision="tf32")
+    assert tf32 == [True, False]  # the plain side is in float32
+    assert torch.backends.cudnn.allow_tf32 == before
+
+
+def test_bfloat16_is_near_enough_to_be_measured(workload: Workload) -> None:
+    workload = replace(workload, ik=changed(workload.ik, "compute", precision="bfloat16"))
+    assert len(run_benchmarks(["sac_update_ik", "ik_step"], "cpu", silent, workload, rounds=1)) == 2
+
+
 def test_unknown_rows_are_refused(workload: Workload) -> None:
     with pytest.raises(UsageError, match="no such benchmark; there are sac_update_ik"):
         run_benchmarks(["speed"], "cpu", silent, workload)
@@ -136,7 +160,7 @@ def test_plain_sac_explores_alike(tiny_settings: Settings) -> None:
 def test_plain_pretraining_has_the_same_losses(tiny_settings: Settings) -> None:
     for ours, plain in (ik_steps(tiny_settings, 8, CPU), imagenet_steps(tiny_settings, 12, CPU)):
         for _ in range(2):
-            assert ours() == pytest.approx(plain(), rel=LOSS_TOLERANCE)
+            assert ours() == pytest.approx(plain(), rel=LOSS_TOLERANCE["float32"])
 
 
 def test_plain_replay_draws_the_same_batches(tiny_settings: Settings) -> None:

@@ -9,8 +9,8 @@ from pathlib import Path
 import pytest
 
 _HUGE_PAGES = Path("/sys/kernel/mm/transparent_hugepage/enabled")
-# Around an aligned block glibc frees slivers, and the first seven of a size it sets aside (its thread cache), where they
-# keep freed blocks from joining: so the first blocks may be new ones, however often they are freed. Not those after them.
+# Around an aligned block glibc frees slivers, and the first seven of a size it sets aside (its thread cache), where
+# they keep freed blocks from joining. So the first blocks may be new ones, however often they are freed.
 _FIRST_BLOCKS = 16
 _PROGRAM = f"""
 import json, resource

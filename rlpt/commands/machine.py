@@ -2,10 +2,14 @@
 
 import sys
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import click
 
 from rlpt.commands.options import device_option, runs_option
+
+if TYPE_CHECKING:
+    from rlpt.settings import Precision
 
 
 @click.command()
@@ -23,19 +27,26 @@ def doctor(runs: Path) -> None:
 
 @click.command()
 @device_option
+@click.option(
+    "--precision", type=click.Choice(["float32", "tf32", "bfloat16"]), default="float32", help="Of rlpt's networks."
+)
 @click.option("--only", "names", multiple=True, metavar="NAME", help="Only this row (repeatable).")
 @click.option("--json", "as_list", is_flag=True, help="Print a list of rows for programs.")
-def bench(device: str, names: tuple[str, ...], as_list: bool) -> None:
+def bench(device: str, precision: "Precision", names: tuple[str, ...], as_list: bool) -> None:
     """Time rlpt beside a plain implementation of the same (benchmarks/), in one process and alternating.
 
     \b
-    Example: OMP_NUM_THREADS=2 rlpt bench --only sac_update_ik --only replay_sample
+    Examples:
+      OMP_NUM_THREADS=2 rlpt bench --only sac_update_ik --only replay_sample
+      rlpt bench --device cuda --precision bfloat16 --json
     """
     from rich.console import Console
 
     from rlpt.bench import as_json, as_table, run_benchmarks
 
-    rows = run_benchmarks(names, device, lambda done, name: click.echo(name, err=True) if name else None)
+    rows = run_benchmarks(
+        names, device, lambda done, name: click.echo(name, err=True) if name else None, precision=precision
+    )
     if as_list:
         click.echo(as_json(rows))
     else:

@@ -1,0 +1,19 @@
+"""What precision a GPU is told to multiply in."""
+
+import pytest
+import torch
+
+from rlpt.precision import multiplying_in
+from rlpt.settings import Precision
+
+
+@pytest.mark.parametrize(("precision", "rounded"), [("float32", False), ("tf32", True), ("bfloat16", False)])
+def test_only_tf32_rounds_and_only_within_the_block(precision: Precision, rounded: bool) -> None:
+    def settings() -> tuple[bool, bool]:
+        return torch.backends.cudnn.allow_tf32, torch.backends.cuda.matmul.allow_tf32
+
+    before = settings()
+    with pytest.raises(RuntimeError, match="diverged"), multiplying_in(precision):
+        assert settings() == (rounded, rounded)
+        raise RuntimeError("diverged")
+    assert settings() == before
