@@ -26,11 +26,8 @@ def assert_close(found: Tensor, expected: Tensor) -> None:
     torch.testing.assert_close(found.double(), expected, rtol=0, atol=1e-6 * float(expected.abs().max()))
 
 
-# One line of pixels has 312 bytes, an image 4,056: chunks of a line, of lines that do not fill the batch, and of all.
-@pytest.mark.parametrize("chunk_bytes", [1, 5000, 1 << 20])
 @pytest.mark.parametrize("mean", [0.0, 5.0])
-def test_results_and_gradients(chunk_bytes: int, mean: float, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(batch_norm, "_CHUNK_BYTES", chunk_bytes)
+def test_results_and_gradients(mean: float) -> None:
     x, (weight, bias) = feature_maps(mean), scale_and_shift()
     gradient = torch.randn(x.shape, generator=torch.Generator().manual_seed(2))
     exact = [tensor.double().requires_grad_() for tensor in (x, weight, bias)]
