@@ -103,7 +103,7 @@ def ik_steps(settings: Settings, batch: int, device: torch.device) -> tuple[Call
     network.encoder.precision = settings.compute.precision
     plain_network = PlainInverseKinematics(*shape).to(device)
     plain_network.load_state_dict(network.state_dict(), strict=False)
-    optimiser = torch.optim.Adam(network.parameters(), lr=ik.learning_rate)
+    optimiser = torch.optim.Adam(network.parameters(), lr=ik.learning_rate, fused=True)
     plain_optimiser = torch.optim.Adam(plain_network.parameters(), lr=ik.learning_rate)
     pairs = _random_pairs(settings, batch, device)
     rows = np.arange(batch)

@@ -92,7 +92,7 @@ class InverseKinematicsTraining:
             device, memory_format=torch.channels_last
         )  # type: ignore[call-overload]
         self._network.encoder.precision = settings.compute.precision
-        self._optimiser = torch.optim.Adam(self._network.parameters(), lr=ik.learning_rate)
+        self._optimiser = torch.optim.Adam(self._network.parameters(), lr=ik.learning_rate, fused=True)
         self._shuffle = stream(ik.seed, "shuffle")
         self._order = np.empty(0, np.int64)  # this epoch's rows
         self._losses: list[Tensor] = []  # of this epoch's updates

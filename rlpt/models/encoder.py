@@ -4,7 +4,7 @@ import json
 from collections.abc import Iterator
 from contextlib import AbstractContextManager, nullcontext
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import torch
 from safetensors import SafetensorError, safe_open
@@ -19,6 +19,8 @@ from rlpt.settings import EncoderSettings, Precision
 
 # The framework's default, which the published code relied on.
 _MOMENTUM = 0.1
+# Float32 numbers in a register of AVX-512.
+_VECTOR = 16
 
 Architecture = dict[str, Any]
 
@@ -65,36 +67,69 @@ class ConvEncoder(nn.Module):
             The feature map, float32 [batch, filters, output, output], and the batch's statistics as
             `RunningStatistics.update` takes them, float32 [2, layers, filters].
         """
-        x = images.contiguous(memory_format=torch.channels_last)
+        last = torch.channels_last
+        parts = [part.contiguous(memory_format=last) for part in images.chunk(self._parts(images), dim=1)]
         means, variances = [], []
-        for conv, norm in self._layers():
-            x, mean, variance = batch_norm_relu(self._convolved(conv, x), norm.weight, norm.bias)
-            means.append(mean)
-            variances.append(variance)
-        return x.float(), torch.stack([torch.stack(means), torch.stack(variances)])
+        for layer in self._layers():
+            if layer.groups < len(parts):
+                parts = [torch.cat(parts, dim=1)]
+            layers = layer.split(len(parts))
+            outputs = [self._trained(part, own) for part, own in zip(parts, layers, strict=True)]
+            parts = [y for y, _, _ in outputs]
+            means.append(torch.cat([mean for _, mean, _ in outputs]))
+            variances.append(torch.cat([variance for _, _, variance in outputs]))
+        return torch.cat(parts, dim=1).float(), torch.stack([torch.stack(means), torch.stack(variances)])
 
-    def _layers(self) -> Iterator[tuple[nn.Conv2d, nn.BatchNorm2d]]:
-        for conv, norm in zip(self.convs, self.norms, strict=True):
-            assert isinstance(conv, nn.Conv2d)
-            assert isinstance(norm, nn.BatchNorm2d)
-            yield conv, norm
+    def _parts(self, images: Tensor) -> int:
+        """Returns in how many tensors the channels of the grouped layers are held: one, or one a group.
+
+        On a CPU, the backward pass of a convolution in 3 groups of 30 channels takes 1.4 times as long as that of 3
+        convolutions. With fewer channels in a group than a vector has lanes it is the other way round.
+        """
+        filters, groups = self.architecture["filters"], next(self._layers()).groups
+        return 1 if images.is_cuda or filters // groups < _VECTOR else groups
+
+    def _trained(self, x: Tensor, layer: "_Layer") -> tuple[Tensor, Tensor, Tensor]:
+        return batch_norm_relu(self._convolved(x, layer), layer.scale, layer.shift)
 
     def evaluate(self, images: Tensor, statistics: "RunningStatistics") -> Tensor:
         """Runs the layers normalised by running statistics; shapes as in `forward`."""
         x = images.contiguous(memory_format=torch.channels_last)
-        for layer, (conv, norm) in enumerate(self._layers()):
-            mean, variance = statistics.mean[layer], statistics.variance[layer]
-            x = F.batch_norm(self._convolved(conv, x), mean, variance, norm.weight, norm.bias, eps=EPSILON)
+        for layer, mean, variance in zip(self._layers(), statistics.mean, statistics.variance, strict=True):
+            x = F.batch_norm(self._convolved(x, layer), mean, variance, layer.scale, layer.shift, eps=EPSILON)
             x = F.relu(x, inplace=True)
         return x.float()
 
-    def _convolved(self, conv: nn.Conv2d, x: Tensor) -> Tensor:
+    def _layers(self) -> Iterator["_Layer"]:
+        for conv, norm in zip(self.convs, self.norms, strict=True):
+            assert isinstance(conv, nn.Conv2d)
+            assert isinstance(norm, nn.BatchNorm2d)
+            assert conv.bias is not None
+            yield _Layer(conv.weight, conv.bias, norm.weight, norm.bias, conv.stride[0], conv.groups)
+
+    def _convolved(self, x: Tensor, layer: "_Layer") -> Tensor:
         rounding: AbstractContextManager[Any] = nullcontext()
         if self.precision == "bfloat16":
             rounding = torch.autocast(x.device.type, torch.bfloat16, cache_enabled=False)
         with rounding:
-            y: Tensor = conv(x)
-        return y
+            return F.conv2d(x, layer.weight, layer.bias, layer.stride, groups=layer.groups)
+
+
+class _Layer(NamedTuple):
+    """A convolution and its batch norm, or their part in some of the groups."""
+
+    weight: Tensor
+    bias: Tensor
+    scale: Tensor
+    shift: Tensor
+    stride: int
+    groups: int
+
+    def split(self, parts: int) -> list["_Layer"]:
+        """Returns each part's share of filters and groups."""
+        tensors = (self.weight, self.bias, self.scale, self.shift)
+        shares = zip(*(tensor.chunk(parts) for tensor in tensors), strict=True)
+        return [_Layer(w, b, scale, shift, self.stride, self.groups // parts) for w, b, scale, shift in shares]
 
 
 class RunningStatistics(nn.Module):

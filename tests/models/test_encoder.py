@@ -1,0 +1,62 @@
+"""The convolutional encoder: its grouped layers in several tensors, as a CPU computes them, and in one."""
+
+import pytest
+import torch
+from torch import Tensor
+
+from rlpt.models import encoder
+from rlpt.models.encoder import ConvEncoder, RunningStatistics
+from rlpt.settings import EncoderSettings
+
+
+def an_encoder(filters: int, grouped_layers: int) -> ConvEncoder:
+    torch.manual_seed(0)
+    return ConvEncoder(settings(filters, grouped_layers), 3)
+
+
+def settings(filters: int, grouped_layers: int) -> EncoderSettings:
+    return EncoderSettings(filters=filters, layers=3, groups=3, grouped_layers=grouped_layers, crop=20)
+
+
+def images() -> Tensor:
+    return torch.rand(4, 9, 20, 20, generator=torch.Generator().manual_seed(1))
+
+
+def outputs_and_gradients(net: ConvEncoder) -> list[Tensor]:
+    feature_map, seen = net(images())
+    weights = torch.randn(feature_map.shape, generator=torch.Generator().manual_seed(2))
+    (feature_map * weights).sum().backward()
+    # A convolution's bias has no effect before batch norm: its gradient is rounding.
+    learned = [*(conv.weight for conv in net.convs), *net.norms.parameters()]
+    return [feature_map.detach(), seen, *(parameter.grad for parameter in learned)]
+
+
+@pytest.mark.parametrize("grouped_layers", [0, 1, 3])
+def test_a_tensor_a_group_computes_the_same(grouped_layers: int, monkeypatch: pytest.MonkeyPatch) -> None:
+    results = []
+    for lanes, parts in ((1, 3 if grouped_layers else 1), (1000, 1)):
+        monkeypatch.setattr(encoder, "_VECTOR", lanes)
+        net = an_encoder(48, grouped_layers)
+        assert net._parts(images()) == parts
+        results.append(outputs_and_gradients(net))
+    for in_parts, whole in zip(*results, strict=True):
+        torch.testing.assert_close(in_parts, whole, rtol=0, atol=1e-5 * float(whole.abs().max()))
+
+
+def test_a_group_with_few_channels_is_left_with_the_others() -> None:
+    assert an_encoder(filters=45, grouped_layers=2)._parts(images()) == 1
+    assert an_encoder(filters=48, grouped_layers=2)._parts(images()) == 3
+
+
+def test_one_group_sees_one_frame_only() -> None:
+    """In the grouped layers, whatever the other frames show."""
+    net = an_encoder(filters=48, grouped_layers=3)
+    changed = images()
+    changed[:, 3:] = 0
+    for pair in ((net(images())[0], net(changed)[0]), (evaluated(net, images()), evaluated(net, changed))):
+        same = [bool(torch.equal(*(x[:, part : part + 16] for x in pair))) for part in (0, 16, 32)]
+        assert same == [True, False, False]
+
+
+def evaluated(net: ConvEncoder, observations: Tensor) -> Tensor:
+    return net.evaluate(observations, RunningStatistics(settings(48, 3)))
