@@ -157,7 +157,7 @@ def imagenet_steps(
     network.encoder.precision = settings.compute.precision
     plain_network = PlainClassifier(*shape).to(device)
     plain_network.load_state_dict(network.state_dict(), strict=False)
-    optimiser = torch.optim.AdamW(network.parameters(), settings.imagenet.learning_rate, weight_decay=0)
+    optimiser = torch.optim.AdamW(network.parameters(), settings.imagenet.learning_rate, weight_decay=0, fused=True)
     plain_optimiser = torch.optim.AdamW(plain_network.parameters(), settings.imagenet.learning_rate, weight_decay=0)
     crop = settings.encoder.crop
     images = torch.randint(0, 256, (batch, crop, crop, 3), dtype=torch.uint8).to(device).permute(0, 3, 1, 2)

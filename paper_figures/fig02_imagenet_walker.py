@@ -13,7 +13,7 @@ import numpy as np
 from matplotlib.figure import Figure, SubFigure
 from PIL import Image
 
-from rlpt.data.imagenet import class_names, list_images, middle_square
+from rlpt.data.image_folder import class_names, list_images, middle_square
 from rlpt.data.synthetic_images import provide_synthetic_folder
 from rlpt.errors import UsageError
 from rlpt.figures import figure_command

@@ -10,7 +10,7 @@ from pathlib import Path
 import torch
 from matplotlib.figure import Figure
 
-from rlpt.data.imagenet import paper_classes
+from rlpt.data.image_folder import paper_classes
 from rlpt.diagrams import (
     Diagram,
     LayerDescription,

@@ -176,7 +176,8 @@ def _pretrain(task: _Task) -> None:
 def _pretrain_on_images(task: _Task) -> None:
     import torch
 
-    from rlpt.data.imagenet import SPLITS, class_names, load_split
+    from rlpt.data.image_cache import load_split
+    from rlpt.data.image_folder import SPLITS, class_names
     from rlpt.data.synthetic_images import provide_synthetic_folder
     from rlpt.pretrain_imagenet import ImageNetTraining
 
@@ -189,17 +190,7 @@ def _pretrain_on_images(task: _Task) -> None:
     threads = torch.get_num_threads()
     poll: Report = lambda *_: task.checkpoints.poll(None)  # noqa: E731 - decoding begins anew, but a stop is heeded
     train, val = (load_split(folder, split, classes, size, cache, threads, poll) for split in SPLITS)
-    frame_stack = settings.environment.frame_stack
-    training = ImageNetTraining(
-        train,
-        val,
-        settings.encoder,
-        frame_stack,
-        settings.imagenet,
-        task.work,
-        task.device,
-        settings.compute.precision,
-    )
+    training = ImageNetTraining(train, val, settings, task.work, task.device)
     row = training.run(task.checkpoints, task.report)
     print(f"{task.job.id}: validation top-1 {row['val_top1']:.1%}, top-5 {row['val_top5']:.1%}")
 

@@ -10,7 +10,7 @@ from torch import Tensor
 
 from rlpt.checkpoint import State, optimiser_state, set_optimiser_state
 from rlpt.data.crops import center_crop
-from rlpt.data.imagenet import LabelledImages
+from rlpt.data.image_cache import LabelledImages
 from rlpt.errors import UsageError, require_finite
 from rlpt.files import write_json
 from rlpt.interruption import Checkpoints
@@ -18,7 +18,7 @@ from rlpt.metrics import MetricsWriter
 from rlpt.models.classifier import StackClassifier, classification_loss
 from rlpt.models.encoder import save_encoder
 from rlpt.progress import Report
-from rlpt.settings import EncoderSettings, ImageNetSettings, Precision
+from rlpt.settings import ImageNetSettings, Settings
 from rlpt.streams import generator_state, integer_seed, set_generator_state, stream
 
 _COLUMNS = ("updates", "train_loss", "train_top1", "train_top5", "val_loss", "val_top1", "val_top5")
@@ -42,46 +42,36 @@ class ImageNetTraining:
     """
 
     def __init__(
-        self,
-        train: LabelledImages,
-        val: LabelledImages,
-        encoder: EncoderSettings,
-        frame_stack: int,
-        settings: ImageNetSettings,
-        folder: Path,
-        device: torch.device,
-        precision: Precision = "float32",
+        self, train: LabelledImages, val: LabelledImages, settings: Settings, folder: Path, device: torch.device
     ) -> None:
         """Builds the network.
 
         Args:
             train: images to learn from, at least two stacks.
             val: images to validate on, of the same classes and size, at least one stack.
-            encoder: of the paper's size: 288 filters in 3 groups in all 11 layers.
-            frame_stack: images in a stack.
-            settings: the section `[imagenet]`.
+            settings: of the paper's size: 288 filters in 3 groups in all 11 layers.
             folder: an existing folder.
             device: where to compute.
-            precision: of the convolutions.
 
         Raises:
             UsageError: if images and settings do not fit together.
         """
-        _require_fit(train, val, encoder, frame_stack, settings)
-        self._train, self._val, self._crop, self._frame_stack = train, val, encoder.crop, frame_stack
-        self._settings, self._folder, self._device = settings, folder, device
-        torch.manual_seed(integer_seed(settings.seed, "initialisation"))
-        self._network = StackClassifier(encoder, frame_stack, len(train.classes), settings.hidden).to(
+        _require_fit(train, val, settings)
+        imagenet, frame_stack = settings.imagenet, settings.environment.frame_stack
+        self._train, self._val, self._crop, self._frame_stack = train, val, settings.encoder.crop, frame_stack
+        self._settings, self._folder, self._device = imagenet, folder, device
+        torch.manual_seed(integer_seed(imagenet.seed, "initialisation"))
+        self._network = StackClassifier(settings.encoder, frame_stack, len(train.classes), imagenet.hidden).to(
             device, memory_format=torch.channels_last
         )  # type: ignore[call-overload]
-        self._network.encoder.precision = precision
+        self._network.encoder.precision = settings.compute.precision
         self._optimiser = torch.optim.AdamW(
-            self._network.parameters(), lr=settings.learning_rate, weight_decay=settings.weight_decay
+            self._network.parameters(), lr=imagenet.learning_rate, weight_decay=imagenet.weight_decay, fused=True
         )
         self._schedule_updates = update_count(
-            len(train.labels), settings.batch_size, frame_stack, settings.schedule_epochs
+            len(train.labels), imagenet.batch_size, frame_stack, imagenet.schedule_epochs
         )
-        self._shuffle, self._crops = stream(settings.seed, "shuffle"), stream(settings.seed, "crops")
+        self._shuffle, self._crops = stream(imagenet.seed, "shuffle"), stream(imagenet.seed, "crops")
         self._order = np.empty(0, np.int64)  # this epoch's rows
         self._scores: list[Tensor] = []  # of this epoch's updates
         self._row: dict[str, float] = {}
@@ -170,15 +160,8 @@ def update_count(images: int, batch_size: int, frame_stack: int, epochs: int) ->
     return epochs * sum(1 for _ in training_batches(np.arange(images), batch_size, frame_stack))
 
 
-def _require_fit(
-    train: LabelledImages, val: LabelledImages, encoder: EncoderSettings, frame_stack: int, settings: ImageNetSettings
-) -> None:
-    size = train.images.shape[1]
-    if settings.batch_size % frame_stack or settings.batch_size < 2 * frame_stack:
-        raise UsageError(
-            f"imagenet.batch_size = {settings.batch_size} is not two or more whole stacks of "
-            f"environment.frame_stack = {frame_stack} images: choose a multiple"
-        )
+def _require_fit(train: LabelledImages, val: LabelledImages, settings: Settings) -> None:
+    size, encoder, frame_stack = train.images.shape[1], settings.encoder, settings.environment.frame_stack
     if encoder.filters % frame_stack:
         raise UsageError(
             f"encoder.filters = {encoder.filters} cannot be shared out among the environment.frame_stack = "

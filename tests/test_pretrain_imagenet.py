@@ -10,12 +10,13 @@ import pytest
 import torch
 from pydantic import ValidationError
 
-from rlpt.data.imagenet import SPLITS, LabelledImages, class_names, load_split
+from rlpt.data.image_cache import LabelledImages, load_split
+from rlpt.data.image_folder import SPLITS, class_names
 from rlpt.data.synthetic_images import write_synthetic_folder
 from rlpt.errors import UsageError
 from rlpt.models.encoder import ConvEncoder, RunningStatistics, load_encoder
 from rlpt.pretrain_imagenet import ImageNetTraining, learning_rate, random_crops, training_batches, update_count
-from rlpt.settings import EncoderSettings, ImageNetSettings
+from rlpt.settings import EncoderSettings, ImageNetSettings, Settings
 from tests.conftest import no_checkpoints, silent
 
 Splits = tuple[LabelledImages, LabelledImages]
@@ -42,7 +43,8 @@ def run(
     splits: Splits, folder: Path, settings: ImageNetSettings, encoder: EncoderSettings = ENCODER
 ) -> dict[str, float]:
     folder.mkdir(exist_ok=True)
-    training = ImageNetTraining(*splits, encoder, 3, settings, folder, torch.device("cpu"))
+    everything = Settings(imagenet=settings, encoder=encoder)
+    training = ImageNetTraining(*splits, everything, folder, torch.device("cpu"))
     return training.run(no_checkpoints(folder), silent)
 
 
@@ -117,19 +119,17 @@ def test_the_learning_rate_follows_a_cosine_over_the_whole_schedule() -> None:
 
 
 @pytest.mark.parametrize(
-    ("changes", "encoder", "message"),
+    ("encoder", "message"),
     [
-        ({"batch_size": 25}, {}, "imagenet.batch_size = 25 is not two or more whole stacks"),
-        ({"batch_size": 3}, {}, "imagenet.batch_size = 3 is not two or more whole stacks"),
-        ({}, {"filters": 25, "groups": 1}, "encoder.filters = 25 cannot be shared out"),
-        ({}, {"crop": 26}, "encoder.crop = 26 is larger than the images, 24 pixels"),
+        ({"filters": 25, "groups": 1}, "encoder.filters = 25 cannot be shared out"),
+        ({"crop": 26}, "encoder.crop = 26 is larger than the images, 24 pixels"),
     ],
 )
 def test_settings_that_do_not_fit_are_refused(
-    splits: Splits, tmp_path: Path, changes: dict[str, int], encoder: dict[str, int], message: str
+    splits: Splits, tmp_path: Path, encoder: dict[str, int], message: str
 ) -> None:
     with pytest.raises(UsageError, match=message):
-        run(splits, tmp_path, tiny(**changes), ENCODER.model_copy(update=encoder))
+        run(splits, tmp_path, tiny(), ENCODER.model_copy(update=encoder))
     assert list(tmp_path.iterdir()) == []
 
 

@@ -15,7 +15,8 @@ import pytest
 import torch
 
 from rlpt.checkpoint import load_checkpoint, save_checkpoint
-from rlpt.data.imagenet import SPLITS, class_names, load_split
+from rlpt.data.image_cache import load_split
+from rlpt.data.image_folder import SPLITS, class_names
 from rlpt.data.synthetic_images import write_synthetic_folder
 from rlpt.envs.pixels import PixelEnvironment
 from rlpt.errors import UsageError
@@ -115,11 +116,13 @@ def test_imagenet(tmp_path: Path, seed: int) -> None:
     write_synthetic_folder(images, ["a", "b"], 20, 6)
     names = class_names(images, "all")
     train, val = (load_split(images, split, names, 24, tmp_path / "cache", 1, silent) for split in SPLITS)
-    settings = ImageNetSettings(classes="all", epochs=4, schedule_epochs=5, batch_size=12, hidden=8)
-    encoder = EncoderSettings(crop=20, layers=3, filters=6, grouped_layers=3)
+    settings = Settings(
+        imagenet=ImageNetSettings(classes="all", epochs=4, schedule_epochs=5, batch_size=12, hidden=8),
+        encoder=EncoderSettings(crop=20, layers=3, filters=6, grouped_layers=3),
+    )
 
     def stage(folder: Path, checkpoints: Checkpoints) -> None:
-        ImageNetTraining(train, val, encoder, 3, settings, folder, CPU).run(checkpoints, silent)
+        ImageNetTraining(train, val, settings, folder, CPU).run(checkpoints, silent)
 
     assert_resumes(stage, tmp_path, stop_points(seed, 8), killed=False)
 

@@ -8,7 +8,7 @@ import click
 from rlpt.commands.options import data_option, quiet_option
 
 if TYPE_CHECKING:
-    from rlpt.data.imagenet import ClassChoice
+    from rlpt.data.image_folder import ClassChoice
 
 
 @click.group()
@@ -42,7 +42,7 @@ def data_imagenet(path: Path, classes: "ClassChoice", size: int, threads: int, q
     \b
     Example: rlpt data imagenet /datasets/ILSVRC2012
     """
-    from rlpt.data.imagenet import check_and_cache
+    from rlpt.data.image_cache import check_and_cache
 
     for line in check_and_cache(path, classes, size, data / "cache", threads, quiet):
         click.echo(line)

@@ -1,24 +1,13 @@
-"""Image folders in ImageNet's layout: checked, decoded once, and our own stripes in place of the data."""
+"""Image folders in ImageNet's layout, and our own stripes in place of the data."""
 
-import os
 from pathlib import Path
 
 import numpy as np
 import pytest
 from PIL import Image
 
-from rlpt.data import imagenet
 from rlpt.data.crops import center_crop
-from rlpt.data.imagenet import (
-    LabelledImages,
-    cache_path,
-    check_folder,
-    class_names,
-    list_images,
-    load_split,
-    middle_square,
-    paper_classes,
-)
+from rlpt.data.image_folder import check_folder, class_names, list_images, middle_square, paper_classes
 from rlpt.data.synthetic_images import write_synthetic_folder
 from rlpt.errors import UsageError
 from tests.conftest import REFERENCE
@@ -31,19 +20,6 @@ def folder(tmp_path: Path) -> Path:
     """Three classes of stripes: four images each to train on, two to validate on."""
     write_synthetic_folder(tmp_path / "images", CLASSES, train_images=4, val_images=2)
     return tmp_path / "images"
-
-
-def load(folder: Path, workers: int = 1, split: imagenet.Split = "train") -> tuple[LabelledImages, list[int]]:
-    """Loads a split at 24 pixels, and returns how many images were reported as decoded, too."""
-    reported: list[int] = []
-    cache = folder.parent / "cache"
-    loaded = load_split(folder, split, CLASSES, 24, cache, workers, lambda done, note: reported.append(done))
-    return loaded, reported
-
-
-def spoil(path: Path) -> Path:
-    path.write_bytes(path.read_bytes()[:500])
-    return path
 
 
 def test_the_papers_classes_are_the_published_ones() -> None:
@@ -76,9 +52,8 @@ def test_missing_classes_are_named(folder: Path) -> None:
         file.unlink()
     findings = check_folder(folder, "all")
     assert findings.missing == (f"val/{CLASSES[1]}",)
-    for refuse in (findings.require_usable, lambda: load(folder, split="val")):
-        with pytest.raises(UsageError, match=rf"images: 1 class folders are missing .*: val/{CLASSES[1]}: add"):
-            refuse()
+    with pytest.raises(UsageError, match=rf"images: 1 class folders are missing .*: val/{CLASSES[1]}: add"):
+        findings.require_usable()
 
     findings = check_folder(folder, "paper")
     assert len(findings.missing) == 200
@@ -87,16 +62,14 @@ def test_missing_classes_are_named(folder: Path) -> None:
 
 
 def test_images_that_cannot_be_decoded_are_named(folder: Path) -> None:
-    truncated = spoil(folder / "train" / CLASSES[1] / f"{CLASSES[1]}_0002.JPEG")
+    truncated = folder / "train" / CLASSES[1] / f"{CLASSES[1]}_0002.JPEG"
+    truncated.write_bytes(truncated.read_bytes()[:500])
     text = folder / "val" / CLASSES[2] / "text.png"
     text.write_text("no image")
     findings = check_folder(folder, "all", workers=2)
     assert findings.unreadable == (truncated, text)
     with pytest.raises(UsageError, match=r"2 images cannot be decoded: train/n00000002/n00000002_0002\.JPEG, val/"):
         findings.require_usable()
-    with pytest.raises(UsageError, match=r"n00000002_0002\.JPEG: cannot be decoded \(.*\): restore"):
-        load(folder)
-    assert list((folder.parent / "cache").iterdir()) == []
 
 
 def test_another_layout_is_refused(tmp_path: Path) -> None:
@@ -123,66 +96,6 @@ def test_validation_sees_the_pixels_of_the_published_pipeline(shape: tuple[int, 
     np.testing.assert_array_equal(
         center_crop(kept.transpose(2, 0, 1), 84).transpose(1, 2, 0), scaled[top : top + 84, left : left + 84]
     )
-
-
-def test_a_cache_holds_every_image_in_order(folder: Path) -> None:
-    loaded, reported = load(folder)
-    assert loaded.images.shape == (12, 24, 24, 3)
-    assert loaded.images.dtype == np.uint8
-    assert isinstance(loaded.images, np.memmap)
-    assert not loaded.images.flags.writeable
-    assert loaded.classes == CLASSES
-    assert loaded.labels.tolist() == [0] * 4 + [1] * 4 + [2] * 4
-    assert reported[-1] == 12
-    for kept, file in zip(loaded.images, list_images(folder, "train", CLASSES), strict=True):
-        with Image.open(file.path) as image:
-            np.testing.assert_array_equal(kept, middle_square(image.convert("RGB"), 24))
-
-
-def test_a_cache_is_reused_until_an_image_changes(folder: Path) -> None:
-    first, _ = load(folder)
-    again, reported = load(folder)
-    assert reported == []
-    np.testing.assert_array_equal(first.images, again.images)
-
-    changed = folder / "train" / CLASSES[0] / f"{CLASSES[0]}_0000.JPEG"
-    before = changed.stat()
-    Image.new("RGB", (40, 40), "red").save(changed)
-    os.utime(changed, ns=(before.st_atime_ns, before.st_mtime_ns + 1))
-    rebuilt, reported = load(folder)
-    assert reported[-1] == 12
-    assert rebuilt.digest != first.digest
-    assert rebuilt.images[0].mean((0, 1)).argmax() == 0
-    np.testing.assert_array_equal(rebuilt.images[1:], first.images[1:])
-
-    changed.unlink()
-    assert len(load(folder)[0].labels) == 11
-    assert len(list((folder.parent / "cache").iterdir())) == 1
-
-
-def test_a_damaged_cache_is_built_again(folder: Path) -> None:
-    first, _ = load(folder)
-    digest = first.digest
-    del first
-    spoil(cache_path(folder.parent / "cache", "train", CLASSES, 24))
-    rebuilt, reported = load(folder)
-    assert (rebuilt.digest, reported[-1]) == (digest, 12)
-
-
-def test_a_caches_bytes_do_not_depend_on_the_number_of_workers(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(imagenet, "_FILES_A_TASK", 5)
-    path = cache_path(folder.parent / "cache", "train", CLASSES, 24)
-    contents = []
-    for workers in (1, 2):
-        path.unlink(missing_ok=True)
-        load(folder, workers)
-        contents.append(path.read_bytes())
-    assert contents[0] == contents[1]
-
-
-def test_other_sizes_and_classes_have_caches_of_their_own(tmp_path: Path) -> None:
-    paths = {cache_path(tmp_path, "train", classes, size) for classes in (CLASSES, CLASSES[:2]) for size in (24, 100)}
-    assert len(paths) == 4
 
 
 def test_synthetic_folders_are_the_same_bytes_and_say_what_they_are(folder: Path, tmp_path: Path) -> None:
