@@ -13,9 +13,10 @@ from typing import Annotated, Literal, Self
 
 from pydantic import Field, model_validator
 
+from rlpt.documents import load_document
 from rlpt.envs.tasks import split_name
 from rlpt.errors import UsageError
-from rlpt.manifest import Manifest, Name, load_document
+from rlpt.manifest import Manifest, Name
 from rlpt.results import DataSet
 from rlpt.settings import Section
 from rlpt.stats import Difference, Interval, difference, probability_of_improvement, seeds_to_exclude

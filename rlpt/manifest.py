@@ -5,23 +5,20 @@ scale, such as "lite"), then by the condition's own tables, then by what the pro
 last by `--set key=value`.
 """
 
-import difflib
-from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Annotated, Any, Literal, Self, TypeVar, get_args
+from typing import Annotated, Any, Literal, Self
 
-import tomli
-from pydantic import BaseModel, Field, Strict, ValidationError, model_validator
+from pydantic import Field, Strict, model_validator
 
 from rlpt.checksums import file_sha256
 from rlpt.data.clips import Clip, find_clip
+from rlpt.documents import Layer, Table, parse_override, read_toml, validated
 from rlpt.envs.tasks import split_name
 from rlpt.errors import UsageError
 from rlpt.settings import Positive, Section, Settings
 from rlpt.slurm.settings import SlurmSettings
 
-Table = dict[str, Any]
 Name = Annotated[str, Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]*$")]
 
 
@@ -145,11 +142,11 @@ def load_manifest(path: Path, profile: str | None = None, overrides: tuple[str, 
     Raises:
         UsageError: one line that names file, key, what was given and what is accepted.
     """
-    layers = [_Layer(str(path), _read_toml(path))]
+    layers = [Layer(str(path), read_toml(path))]
     profile = str(profile or layers[0].table.get("profile", "paper"))
     layers += _read_profile(_profile_path(path, profile), path.stem)
-    layers += [_Layer("--set", _parse_override(text)) for text in overrides]
-    document = _validate(_Document, layers)
+    layers += [Layer("--set", parse_override(text)) for text in overrides]
+    document = validated(_Document, layers)
     for environment in document.environments:
         _check_environment(path, "environments", environment)
     if document.budget and any("steps" in layer.table.get("train", {}) for layer in layers[3:]):
@@ -159,9 +156,9 @@ def load_manifest(path: Path, profile: str | None = None, overrides: tuple[str, 
 
     experiments = []
     for name, condition in document.conditions.items():
-        own = _Layer(f"{path}: conditions.{name}", condition.model_dump(include=set(Settings.model_fields)))
+        own = Layer(f"{path}: conditions.{name}", condition.model_dump(include=set(Settings.model_fields)))
         ordered = [layers[0], layers[1], own, *layers[2:]]
-        settings = _validate(Settings, [layer.only(Settings.model_fields) for layer in ordered])
+        settings = validated(Settings, [layer.only(Settings.model_fields) for layer in ordered])
         experiments.append(_resolve(path, name, condition, settings, document.budget))
     return Manifest(
         path=path,
@@ -175,15 +172,6 @@ def load_manifest(path: Path, profile: str | None = None, overrides: tuple[str, 
         plot=document.plot,
         slurm=document.slurm,
     )
-
-
-def load_document(model: "type[Checked]", path: Path) -> "Checked":
-    """Reads another TOML file, such as the list of claims, with the same checks and error messages.
-
-    Raises:
-        UsageError: one line that names file, key, what was given and what is accepted.
-    """
-    return _validate(model, [_Layer(str(path), _read_toml(path))])
 
 
 def _resolve(path: Path, name: str, condition: Condition, settings: Settings, budget: int | None) -> Experiment:
@@ -226,118 +214,22 @@ def _check_environment(path: Path, key: str, name: str) -> None:
         raise UsageError(f"{path}: {key}: {error}") from None
 
 
-def _read_toml(path: Path) -> Table:
-    try:
-        return tomli.loads(path.read_text(encoding="utf-8"))
-    except FileNotFoundError:
-        raise UsageError(f"{path}: no such file") from None
-    except (OSError, UnicodeDecodeError, tomli.TOMLDecodeError, RecursionError) as error:
-        raise UsageError(f"{path}: not readable as TOML: {error or 'nested too deeply'}") from None
-
-
 def _profile_path(manifest: Path, profile: str) -> Path:
     """Finds `profiles/` beside the manifest or in the folder above."""
     folders = [folder / "profiles" for folder in (manifest.parent, manifest.parent.parent)]
     return next((folder for folder in folders if folder.is_dir()), folders[0]) / f"{profile}.toml"
 
 
-def _read_profile(path: Path, manifest_name: str) -> "list[_Layer]":
+def _read_profile(path: Path, manifest_name: str) -> list[Layer]:
     """Reads what a profile says for all manifests, and below `[only.NAME]` for the one at hand."""
     if not path.is_file():
         known = ", ".join(sorted(file.stem for file in path.parent.glob("*.toml"))) or "none"
         raise UsageError(f"{path}: no profile {path.stem!r}; there are: {known}")
-    table = _read_toml(path)
+    table = read_toml(path)
     special = table.pop("only", {})
     for key in ("conditions", "title", "profile"):
         if key in table:
             raise UsageError(f"{path}: {key}: a profile sets sizes for all manifests; put it below [only.MANIFEST]")
     if not isinstance(special, dict) or not all(isinstance(value, dict) for value in special.values()):
         raise UsageError(f"{path}: only: expected tables [only.MANIFEST]")
-    return [_Layer(str(path), table), _Layer(f"{path}: only.{manifest_name}", special.get(manifest_name, {}))]
-
-
-def _parse_override(text: str) -> Table:
-    key, equals, value = text.partition("=")
-    if not equals or not key.strip():
-        raise UsageError(f"--set {text!r}: expected key=value, such as train.steps=500")
-    for candidate in (value, f"'{value}'"):
-        try:
-            return tomli.loads(f"{key} = {candidate}")
-        except tomli.TOMLDecodeError:
-            continue
-    raise UsageError(f"--set {text!r}: neither the key nor the value can be read as TOML")
-
-
-@dataclass(frozen=True)
-class _Layer:
-    """Values and where they come from, as an error message would name it."""
-
-    origin: str
-    table: Table
-
-    def only(self, keys: Iterable[str]) -> "_Layer":
-        return _Layer(self.origin, {key: self.table[key] for key in keys if key in self.table})
-
-
-def _merge(target: Table, source: Table) -> Table:
-    """Lays `source` over `target`, table by table."""
-    for key, value in source.items():
-        if isinstance(value, dict):
-            below = target.get(key)
-            target[key] = _merge(below if isinstance(below, dict) else {}, value)
-        else:
-            target[key] = value
-    return target
-
-
-def _holds(table: Any, keys: tuple[Any, ...]) -> bool:
-    for key in keys:
-        if not isinstance(table, dict) or key not in table:
-            return False
-        table = table[key]
-    return True
-
-
-Checked = TypeVar("Checked", bound=BaseModel)
-
-
-def _validate(model: type[Checked], layers: list[_Layer]) -> Checked:
-    """Merges the layers, the last one on top, and checks the result against `model`."""
-    merged: Table = {}
-    for layer in layers:
-        _merge(merged, layer.table)
-    try:
-        return model.model_validate(merged)
-    except ValidationError as error:
-        first, *others = error.errors()
-        keys = tuple(first["loc"])
-        named = [layer.origin for layer in layers if layer.table and _holds(layer.table, keys)]
-        if not named:  # a missing key, or a check over a whole table
-            named = [layer.origin for layer in layers if keys and _holds(layer.table, keys[:1])] or [layers[0].origin]
-        place = ": ".join([named[-1], *([".".join(map(str, keys))] if keys else [])])
-        more = f" (and {len(others)} more)" if others else ""
-        raise UsageError(f"{place}: {_explain(model, first)}{more}") from None
-
-
-def _explain(model: type[BaseModel], error: Any) -> str:
-    """Says in one line what is wrong with a value and what would be right."""
-    if error["type"] == "extra_forbidden":
-        accepted = _accepted_keys(model, error["loc"][:-1])
-        nearest = difflib.get_close_matches(str(error["loc"][-1]), accepted, n=1)
-        hint = f"did you mean {nearest[0]!r}? " if nearest else ""
-        return f"unknown key; {hint}accepted: {', '.join(accepted)}"
-    if error["type"] == "missing":
-        return "missing, and it has no default"
-    message = str(error["msg"]).removeprefix("Value error, ")
-    if isinstance(error["input"], dict):
-        return message
-    return f"{message[0].lower()}{message[1:]} (given: {error['input']!r:.80})"
-
-
-def _accepted_keys(model: Any, keys: tuple[Any, ...]) -> list[str]:
-    for key in keys:
-        if isinstance(model, type) and issubclass(model, BaseModel):
-            model = model.model_fields[key].annotation
-        else:  # a dictionary or tuple of tables: any name or number leads to one
-            model = next(each for each in get_args(model) if isinstance(each, type) and issubclass(each, BaseModel))
-    return list(model.model_fields)
+    return [Layer(str(path), table), Layer(f"{path}: only.{manifest_name}", special.get(manifest_name, {}))]

@@ -1,0 +1,132 @@
+"""TOML documents: laid over each other, checked against a model, and what is wrong with them told in one line."""
+
+import difflib
+from collections.abc import Iterable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, TypeVar, get_args
+
+import tomli
+from pydantic import BaseModel, ValidationError
+
+from rlpt.errors import UsageError
+
+Table = dict[str, Any]
+Checked = TypeVar("Checked", bound=BaseModel)
+
+
+@dataclass(frozen=True)
+class Layer:
+    """Values and where they come from, as an error message would name it."""
+
+    origin: str
+    table: Table
+
+    def only(self, keys: Iterable[str]) -> "Layer":
+        """Returns the values of some keys, as far as it has them."""
+        return Layer(self.origin, {key: self.table[key] for key in keys if key in self.table})
+
+
+def load_document(model: type[Checked], path: Path) -> Checked:
+    """Reads a TOML file that stands by itself, such as the list of claims.
+
+    Raises:
+        UsageError: one line that names file, key, what was given and what is accepted.
+    """
+    return validated(model, [Layer(str(path), read_toml(path))])
+
+
+def read_toml(path: Path) -> Table:
+    """Returns a file's tables, unchecked.
+
+    Raises:
+        UsageError: if there is no such file, or it is not TOML.
+    """
+    try:
+        return tomli.loads(path.read_text(encoding="utf-8"))
+    except FileNotFoundError:
+        raise UsageError(f"{path}: no such file") from None
+    except (OSError, UnicodeDecodeError, tomli.TOMLDecodeError, RecursionError) as error:
+        raise UsageError(f"{path}: not readable as TOML: {error or 'nested too deeply'}") from None
+
+
+def parse_override(text: str) -> Table:
+    """Returns the table that `key=value` stands for; values are TOML, or else plain strings.
+
+    Raises:
+        UsageError: if it is neither.
+    """
+    key, equals, value = text.partition("=")
+    if not equals or not key.strip():
+        raise UsageError(f"--set {text!r}: expected key=value, such as train.steps=500")
+    for candidate in (value, f"'{value}'"):
+        try:
+            return tomli.loads(f"{key} = {candidate}")
+        except tomli.TOMLDecodeError:
+            continue
+    raise UsageError(f"--set {text!r}: neither the key nor the value can be read as TOML")
+
+
+def validated(model: type[Checked], layers: list[Layer]) -> Checked:
+    """Merges the layers, the last one on top, and checks the result against `model`.
+
+    Raises:
+        UsageError: one line that names the layer, the key, what was given and what is accepted.
+    """
+    merged: Table = {}
+    for layer in layers:
+        _merge(merged, layer.table)
+    try:
+        return model.model_validate(merged)
+    except ValidationError as error:
+        first, *others = error.errors()
+        keys = tuple(first["loc"])
+        named = [layer.origin for layer in layers if layer.table and _holds(layer.table, keys)]
+        if not named:  # a missing key, or a check over a whole table
+            named = [layer.origin for layer in layers if keys and _holds(layer.table, keys[:1])] or [layers[0].origin]
+        place = ": ".join([named[-1], *([".".join(map(str, keys))] if keys else [])])
+        more = f" (and {len(others)} more)" if others else ""
+        raise UsageError(f"{place}: {_explain(model, first)}{more}") from None
+
+
+def _merge(target: Table, source: Table) -> Table:
+    """Lays `source` over `target`, table by table."""
+    for key, value in source.items():
+        if isinstance(value, dict):
+            below = target.get(key)
+            target[key] = _merge(below if isinstance(below, dict) else {}, value)
+        else:
+            target[key] = value
+    return target
+
+
+def _holds(table: Any, keys: tuple[Any, ...]) -> bool:
+    for key in keys:
+        if not isinstance(table, dict) or key not in table:
+            return False
+        table = table[key]
+    return True
+
+
+def _explain(model: type[BaseModel], error: Any) -> str:
+    """Says in one line what is wrong with a value and what would be right."""
+    if error["type"] == "extra_forbidden":
+        accepted = _accepted_keys(model, error["loc"][:-1])
+        nearest = difflib.get_close_matches(str(error["loc"][-1]), accepted, n=1)
+        hint = f"did you mean {nearest[0]!r}? " if nearest else ""
+        return f"unknown key; {hint}accepted: {', '.join(accepted)}"
+    if error["type"] == "missing":
+        return "missing, and it has no default"
+    message = str(error["msg"]).removeprefix("Value error, ")
+    if isinstance(error["input"], dict):
+        return message
+    return f"{message[0].lower()}{message[1:]} (given: {error['input']!r:.80})"
+
+
+def _accepted_keys(model: Any, keys: tuple[Any, ...]) -> list[str]:
+    for key in keys:
+        if isinstance(model, type) and issubclass(model, BaseModel):
+            model = model.model_fields[key].annotation
+        else:  # a dictionary or tuple of tables: any name or number leads to one
+            model = next(each for each in get_args(model) if isinstance(each, type) and issubclass(each, BaseModel))
+    return list(model.model_fields)
