@@ -11,7 +11,7 @@ from rlpt.checksums import PROVENANCE_FILE, damage, read_provenance, recorded_ou
 from rlpt.errors import UsageError
 from rlpt.files import TEMPORARY_PREFIX, make_folder, write_json
 from rlpt.jobs import Job
-from rlpt.results import EPISODES_FILE
+from rlpt.results import EPISODES_FILE, EPOCHS_FILE
 from rlpt.runs import SESSIONS_FILE, RunFolder
 
 LARGEST_FILE = 256 * 1024
@@ -34,8 +34,8 @@ def collect_runs(jobs: Iterable[Job], runs: Path, out: Path) -> Collected:
     """Copies what is small of every run to `out`, laid out like a folder of runs.
 
     Of a finished run, every file up to LARGEST_FILE but TensorBoard's; its record says which were left out. Of an
-    unfinished training run, its tables up to where it is, replaced whenever it has got on. Nothing in `out` is lost: a
-    finished run that is there already stays, and so do runs that `runs` does not have.
+    unfinished one, pretraining or training, its tables up to where it is, replaced whenever it has got on. Nothing in
+    `out` is lost: a finished run that is there already stays, and so do runs that `runs` does not have.
 
     Args:
         jobs: whose runs to look for.
@@ -53,10 +53,10 @@ def collect_runs(jobs: Iterable[Job], runs: Path, out: Path) -> Collected:
         elif source.is_done():
             _copy_finished(source, kept)
             collected.finished += 1
-        elif _episodes(source) > _episodes(kept):
+        elif _rows(source) > _rows(kept):
             _copy_unfinished(source, kept)
             collected.unfinished += 1
-        elif _episodes(kept):
+        elif _rows(kept):
             collected.known += 1
     return collected
 
@@ -102,7 +102,7 @@ def _folder_aside(kept: RunFolder) -> Path:
     return aside
 
 
-def _episodes(folder: RunFolder) -> int:
-    """Returns how many whole episodes an unfinished run has on record; 0 where there is no such run."""
-    path = folder.partial / EPISODES_FILE
-    return path.read_bytes().count(b"\n") - 1 if path.is_file() else 0
+def _rows(folder: RunFolder) -> int:
+    """Returns how many whole episodes or epochs an unfinished run has on record; 0 where there is no such run."""
+    tables = [path for name in (EPISODES_FILE, EPOCHS_FILE) if (path := folder.partial / name).is_file()]
+    return tables[0].read_bytes().count(b"\n") - 1 if tables else 0

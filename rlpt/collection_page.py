@@ -1,6 +1,6 @@
 """What a collection of runs says for itself: its README.md, computed from its files alone."""
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -53,13 +53,12 @@ class Work:
     "Of computing, over all sessions that ended."
 
 
-def collection_page(manifest: Manifest, figures: Sequence[Path], out: Path) -> str:
+def collection_page(manifest: Manifest, out: Path) -> str:
     """Returns what was run, on what, in how many hours, what came out, and what did not, as Markdown.
 
     Args:
         manifest: what asked for the runs.
-        figures: drawn from them, PNG first, in a folder of `out`.
-        out: the collection.
+        out: the collection, its figures drawn.
     """
     planned = curves(manifest)
     environments = list(dict.fromkeys(curve.environment for curve in planned if _folder(curve.job, out)))
@@ -72,7 +71,8 @@ def collection_page(manifest: Manifest, figures: Sequence[Path], out: Path) -> s
         "place": _from_here(out),
         "command": f"{_from_here(manifest.path)} --profile {manifest.profile}"
         + "".join(f" --set {override}" for override in manifest.overrides),
-        "figures": [path.relative_to(out).as_posix() for path in figures],
+        "curves": _figure(out, f"{manifest.name}-{manifest.profile}.png"),
+        "encoder_curves": _figure(out, f"{manifest.name}-encoders-{manifest.profile}.png"),
         "environments": environments,
         "elsewhere": [name for name in manifest.environments if name not in environments],
         "planned": len(here),
@@ -95,6 +95,11 @@ def _from_here(path: Path) -> str:
     """Returns a path as one would type it in the working folder, if it lies there: pages are read on other machines."""
     here = Path.cwd()
     return (path.resolve().relative_to(here) if path.resolve().is_relative_to(here) else path).as_posix()
+
+
+def _figure(out: Path, name: str) -> str | None:
+    """Returns a figure's path within the collection, if it has been drawn."""
+    return f"figures/{name}" if (out / "figures" / name).is_file() else None
 
 
 def _folder(job: Job, out: Path) -> Path | None:

@@ -15,7 +15,7 @@ from rlpt.jobs import Curve, Job, curves
 from rlpt.manifest import Manifest
 from rlpt.stats import area_under_curve, early_score, final_score
 
-EPISODES_FILE = "episodes.csv"
+EPISODES_FILE, EPOCHS_FILE = "episodes.csv", "epochs.csv"
 _Item = TypeVar("_Item")
 _POINTS = 24
 "A curve is thinned to at least so many points, where it has them, and at most to every tenth."

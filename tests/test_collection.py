@@ -102,6 +102,25 @@ def test_an_unfinished_run_is_kept_to_where_it_got_and_replaced_when_it_gets_on(
     assert collect_runs([job], runs, out).unfinished == 0
 
 
+def test_unfinished_pretraining_is_kept_too(tmp_path: Path) -> None:
+    manifest = load_manifest(FIGURE_8, "lite")
+    runs, out = tmp_path / "runs", tmp_path / "out"
+    job = next(job for job in plan(manifest) if job.stage == "pretrain")
+    write_text(job.folder(runs).partial / "epochs.csv", "step,updates,train_r2,test_r2\n1,100,-0.1,0.0\n2,200,0.1,")
+    write_json(job.folder(runs).partial / "sessions.json", [{"started": "2026-01-01T00:00:00+00:00", "seconds": 3600}])
+    options = ("--profile", "lite", "--runs", runs, "--out", out)
+    assert rlpt("collect", FIGURE_8, *options).stdout == f"{out}: 0 jobs added, 1 unfinished ones, 0 were there\n"
+    assert (job.folder(out).partial / "epochs.csv").read_text().endswith("0.0\n")
+    assert sorted(path.name for path in (out / "figures").iterdir()) == [
+        f"fig08_ik-encoders-lite.{ending}" for ending in ("pdf", "png")
+    ]
+    page = (out / "README.md").read_text()
+    assert "No training run has begun." in page
+    assert "![What pretraining learns](figures/fig08_ik-encoders-lite.png)" in page
+    assert "| pretrain | 0 | 1 | 1.0 |" in page
+    assert "rlpt pretrain" in page
+
+
 def test_a_finished_run_takes_its_unfinished_self_s_place_and_stays(
     finished_runs: tuple[Manifest, Path], tmp_path: Path
 ) -> None:
@@ -144,8 +163,8 @@ def test_the_page_says_what_came_out_and_what_did_not(tmp_path: Path) -> None:
         write_finished_run(curve.job, out, [level + curve.seed] * 100)
     folder = reacher[5].job.folder(out)
     write_text(folder.partial / "episodes.csv", "step,episode,return\n250,1,1.0\n500,2,1.0\n")
-    figures = draw_learning_curves(manifest, Selection(), out)
-    page = collection_page(manifest, figures, out)
+    draw_learning_curves(manifest, Selection(), out)
+    page = collection_page(manifest, out)
     assert "5 of 12 training runs on reacher easy are finished; stopped early: 1; not started: 6." in page
     assert "Nothing has been run on cheetah run, walker walk." in page
     assert "numbers are not comparable with the paper's" in page

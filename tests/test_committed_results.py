@@ -1,6 +1,7 @@
 """What is kept in results/ is what its jobs wrote, and what its pages and figures are made of."""
 
 import json
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
@@ -13,6 +14,7 @@ from rlpt.collection_page import collection_page
 from rlpt.jobs import Job, Selection, plan
 from rlpt.manifest import Manifest, load_manifest
 from rlpt.plots import draw_learning_curves
+from rlpt.pretraining_plots import draw_pretraining_curves
 from rlpt.verification import check_run, finished_folders
 from tests.conftest import REPOSITORY
 
@@ -68,17 +70,24 @@ def test_settings_are_those_that_the_manifest_asks_for(collection: Path) -> None
 
 
 def test_the_page_is_computed_from_the_files(collection: Path) -> None:
-    manifest = manifest_of(collection)
-    figures = sorted(collection.glob("figures/*"), key=lambda path: path.suffix, reverse=True)
-    page = collection_page(manifest, figures, collection)
+    page = collection_page(manifest_of(collection), collection)
     assert page == (collection / "README.md").read_text(encoding="utf-8"), "make it anew: rlpt collect"
 
 
-def test_the_figure_shows_the_runs_that_are_kept(collection: Path, tmp_path: Path) -> None:
+@pytest.mark.parametrize(
+    ("stage", "draw"),
+    [("train", draw_learning_curves), ("pretrain", draw_pretraining_curves)],
+    ids=["train", "pretrain"],
+)
+def test_the_figure_shows_the_runs_that_are_kept(
+    collection: Path, stage: str, draw: Callable[[Manifest, Selection, Path], list[Path]], tmp_path: Path
+) -> None:
     manifest = manifest_of(collection)
-    kept = {job.id for job in jobs_of(collection).values() if job.stage == "train"}
-    (tmp_path / "train").symlink_to(collection.resolve() / "train")
-    png, _ = draw_learning_curves(manifest, Selection(), tmp_path)
+    kept = {job.id for job in jobs_of(collection).values() if job.stage == stage}
+    if not kept:
+        pytest.skip(f"holds no runs of {stage}")
+    (tmp_path / stage).symlink_to(collection.resolve() / stage)
+    png, _ = draw(manifest, Selection(), tmp_path)
     with Image.open(png) as drawn, Image.open(collection / "figures" / png.name) as committed:
         assert drawn.info["Description"] == committed.info["Description"]
         assert set(committed.info["Description"].split("; ")[1].split()) == kept

@@ -19,7 +19,7 @@ from rlpt.commands.options import data_option, runs_option, scale_options, selec
 def plot(
     manifest: Path, profile: str | None, overrides: tuple[str, ...], runs: Path, data: Path, **selected: Any
 ) -> None:
-    """Draw the learning curves of what there is, or one of Figures 1 to 6, as PDF and PNG.
+    """Draw the learning curves of what there is, pretraining's too, or one of Figures 1 to 6, as PDF and PNG.
 
     Runs that are not finished are drawn up to where they are, and the figure says so.
 
@@ -33,10 +33,12 @@ def plot(
         from rlpt.jobs import Selection
         from rlpt.manifest import load_manifest
         from rlpt.plots import draw_learning_curves
+        from rlpt.pretraining_plots import draw_pretraining_curves
 
-        loaded = load_manifest(manifest, profile, overrides)
-        for path in draw_learning_curves(loaded, Selection(**selected), runs):
-            click.echo(f"figure: {path}")
+        loaded, selection = load_manifest(manifest, profile, overrides), Selection(**selected)
+        for draw in (draw_learning_curves, draw_pretraining_curves):
+            for path in draw(loaded, selection, runs):
+                click.echo(f"figure: {path}")
         return
     options = ["--data", str(data), "--out", str(runs / "figures"), *(["--profile", profile] if profile else [])]
     if subprocess.run([sys.executable, str(scripts[0]), *options], check=False).returncode:

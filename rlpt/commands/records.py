@@ -180,12 +180,15 @@ def collect(manifest: "Manifest", selection: "Selection", runs: Path, out: Path)
     from rlpt.files import write_text
     from rlpt.jobs import Selection, plan
     from rlpt.plots import draw_learning_curves
+    from rlpt.pretraining_plots import draw_pretraining_curves
 
     collected = collect_runs(plan(manifest, selection), runs, out)
     if not any(vars(collected).values()):
         raise UsageError(f"{manifest.path}: nothing of it has been run in {runs}: `rlpt run` it first")
-    figures = draw_learning_curves(manifest, Selection(), out)
-    write_text(out / "README.md", collection_page(manifest, figures, out))
+    draw_pretraining_curves(manifest, Selection(), out)
+    if (out / "train").is_dir():
+        draw_learning_curves(manifest, Selection(), out)
+    write_text(out / "README.md", collection_page(manifest, out))
     click.echo(
         f"{out}: {collected.finished} jobs added, {collected.unfinished} unfinished ones, {collected.known} were there"
     )
