@@ -11,11 +11,12 @@ from benchmarks.agreement import require_same_losses
 from benchmarks.plain_networks import PlainClassifier, PlainInverseKinematics
 from benchmarks.plain_sac import PlainSAC
 from benchmarks.plain_training import classification_step, inverse_kinematics_step
-from benchmarks.workload import Workload, changed
+from benchmarks.workload import Workload, changed, unit
 from rlpt.agents.sac import SAC, Batch
 from rlpt.bench import Case, Measurement, milliseconds
 from rlpt.models.classifier import StackClassifier, classification_loss
 from rlpt.models.inverse_kinematics import InverseKinematics, action_loss
+from rlpt.precision import multiplying_in
 from rlpt.pretrain import Pairs
 from rlpt.settings import Settings
 
@@ -23,7 +24,7 @@ _ACTIONS = 6  # walker's
 _CLASSES = 100
 _SEED = 0
 _UPDATES_ON_A_GPU = 20
-_UNTIL_CAPTURED = 5
+_UNTIL_CAPTURED = 5  # pairs of updates: some eager ones and the capture, of either kind
 
 
 @contextmanager
@@ -49,14 +50,16 @@ def _sac_update(settings: Settings, device: torch.device, rounds: int) -> Case:
     # Adam's first step is as large as the rate even where a gradient is rounding error, and the actor's loss sees it.
     ours, plain = agents(changed(settings, "agent", critic_learning_rate=1e-12), _ACTIONS, device)
     batch = random_batch(settings, batch_size, _ACTIONS, device)
-    require_same_losses(ours.update(batch, 0), plain.update(batch, 0), settings.compute.precision)
+    with multiplying_in("float32"):
+        expected = plain.update(batch, 0)
+    require_same_losses(ours.update(batch, 0), expected, settings.compute.precision)
     repeats, warm_ups = (_UPDATES_ON_A_GPU, _UNTIL_CAPTURED) if device.type == "cuda" else (1, 1)
 
     def measurement(agent: SAC | PlainSAC) -> Measurement:
         # Of two updates, one is of the critic alone.
         return milliseconds(lambda: [agent.update(batch, step) for step in (0, 1)], device, repeats, 2, warm_ups)
 
-    return Case(f"ms an update of {batch_size}", measurement(ours), measurement(plain), rounds)
+    return Case(unit(f"ms an update of {batch_size}", settings), measurement(ours), measurement(plain), rounds)
 
 
 def agents(settings: Settings, actions: int, device: torch.device) -> tuple[SAC, PlainSAC]:
@@ -86,9 +89,12 @@ def ik_step(workload: Workload, device: torch.device) -> Iterator[Case]:
     """One training step of inverse kinematics, from frames in memory on."""
     settings = workload.ik
     ours, plain = ik_steps(settings, settings.ik.batch_size, device)
-    require_same_losses({"loss": ours()}, {"loss": plain()}, settings.compute.precision)
-    unit = f"ms a step of {settings.ik.batch_size}"
-    yield Case(unit, _step(ours, device), _step(plain, device), rounds=5)
+    with multiplying_in("float32"):
+        expected = plain()
+    require_same_losses({"loss": ours()}, {"loss": expected}, settings.compute.precision)
+    yield Case(
+        unit(f"ms a step of {settings.ik.batch_size}", settings), _step(ours, device), _step(plain, device), rounds=5
+    )
 
 
 def _step(step: Callable[[], float], device: torch.device) -> Measurement:
@@ -143,9 +149,15 @@ def imagenet_step(workload: Workload, device: torch.device) -> Iterator[Case]:
     """One training step of ImageNet classification."""
     settings = workload.imagenet
     ours, plain = imagenet_steps(settings, settings.imagenet.batch_size, device)
-    require_same_losses({"loss": ours()}, {"loss": plain()}, settings.compute.precision)
-    unit = f"ms a step of {settings.imagenet.batch_size} images"
-    yield Case(unit, _step(ours, device), _step(plain, device), rounds=2)
+    with multiplying_in("float32"):
+        expected = plain()
+    require_same_losses({"loss": ours()}, {"loss": expected}, settings.compute.precision)
+    yield Case(
+        unit(f"ms a step of {settings.imagenet.batch_size} images", settings),
+        _step(ours, device),
+        _step(plain, device),
+        rounds=2,
+    )
 
 
 def imagenet_steps(

@@ -12,7 +12,7 @@ from tempfile import TemporaryDirectory
 import torch
 
 from benchmarks.plain_training import train_plainly
-from benchmarks.workload import Workload, changed
+from benchmarks.workload import Workload, changed, unit
 from rlpt.bench import Case, Measurement, milliseconds
 from rlpt.generate import RandomEpisodes, generate
 from rlpt.interruption import Checkpoints, Schedule
@@ -91,7 +91,9 @@ def train_loop(workload: Workload, device: torch.device) -> Iterator[Case]:
         def plain(report: Report) -> None:
             train_plainly(workload.environment, settings, _SEED, device, report)
 
-        yield Case("steps/s", lambda: measure(ours), lambda: measure(plain), rounds=3, more_is_better=True)
+        yield Case(
+            unit("steps/s", settings), lambda: measure(ours), lambda: measure(plain), rounds=3, more_is_better=True
+        )
 
 
 @contextmanager

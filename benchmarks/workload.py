@@ -57,3 +57,9 @@ def paper_workload(experiments: Path, device: torch.device, precision: Precision
 def changed(settings: Settings, section: str, **values: Any) -> Settings:
     """Returns `settings` with other values in one section."""
     return settings.model_copy(update={section: getattr(settings, section).model_copy(update=values)})
+
+
+def unit(name: str, settings: Settings) -> str:
+    """Returns a row's unit, with the precision of rlpt's networks if it is not float32."""
+    precision = settings.compute.precision
+    return name if precision == "float32" else f"{name}, {precision}"

@@ -49,7 +49,7 @@ class ImageNetTraining:
         Args:
             train: images to learn from, at least two stacks.
             val: images to validate on, of the same classes and size, at least one stack.
-            settings: of the paper's size: 288 filters in 3 groups in all 11 layers.
+            settings: the sections imagenet, encoder and compute, and the frame stack.
             folder: an existing folder.
             device: where to compute.
 
@@ -59,7 +59,7 @@ class ImageNetTraining:
         _require_fit(train, val, settings)
         imagenet, frame_stack = settings.imagenet, settings.environment.frame_stack
         self._train, self._val, self._crop, self._frame_stack = train, val, settings.encoder.crop, frame_stack
-        self._settings, self._folder, self._device = imagenet, folder, device
+        self._imagenet, self._folder, self._device = imagenet, folder, device
         torch.manual_seed(integer_seed(imagenet.seed, "initialisation"))
         self._network = StackClassifier(settings.encoder, frame_stack, len(train.classes), imagenet.hidden).to(
             device, memory_format=torch.channels_last
@@ -91,10 +91,10 @@ class ImageNetTraining:
         with MetricsWriter(self._folder, {"epochs": _COLUMNS}, written, epoch) as metrics:
             if saved:
                 self._restore(saved)
-            while self._epoch < self._settings.epochs:
+            while self._epoch < self._imagenet.epochs:
                 if not len(self._order):
                     self._order = self._shuffle.permutation(len(self._train.labels))
-                of_epoch = list(training_batches(self._order, self._settings.batch_size, self._frame_stack))
+                of_epoch = list(training_batches(self._order, self._imagenet.batch_size, self._frame_stack))
                 for rows in of_epoch[self._epoch_updates :]:
                     checkpoints.poll(lambda: self._state(metrics))
                     self._update(rows)
@@ -109,7 +109,7 @@ class ImageNetTraining:
         images = _as_input(random_crops(self._train.images[rows], self._crop, self._crops), self._device)
         labels = torch.from_numpy(self._train.labels[rows]).to(self._device)
         for group in self._optimiser.param_groups:
-            group["lr"] = learning_rate(self._settings, self._schedule_updates, self._updates)
+            group["lr"] = learning_rate(self._imagenet, self._schedule_updates, self._updates)
         logits = self._network(images)
         loss = classification_loss(logits, labels)
         self._optimiser.zero_grad(set_to_none=True)
@@ -123,7 +123,7 @@ class ImageNetTraining:
         self._row = {
             "updates": self._updates,
             **_means("train", self._scores),
-            **_validate(self._network, self._val, self._crop, self._settings.batch_size, self._device),
+            **_validate(self._network, self._val, self._crop, self._imagenet.batch_size, self._device),
         }
         require_finite(self._row, f"epoch {self._epoch + 1}")
         self._epoch += 1

@@ -89,6 +89,8 @@ def test_networks_compute_in_the_precision_asked_for(monkeypatch: pytest.MonkeyP
     tf32: list[bool] = []
 
     def building(workload: Workload, device: torch.device) -> AbstractContextManager[Case]:
+        assert torch.backends.cudnn.allow_tf32
+
         def side() -> float:
             tf32.append(torch.backends.cudnn.allow_tf32)
             return 1.0
@@ -105,7 +107,8 @@ def test_networks_compute_in_the_precision_asked_for(monkeypatch: pytest.MonkeyP
 
 def test_bfloat16_is_near_enough_to_be_measured(workload: Workload) -> None:
     workload = replace(workload, ik=changed(workload.ik, "compute", precision="bfloat16"))
-    assert len(run_benchmarks(["sac_update_ik", "ik_step"], "cpu", silent, workload, rounds=1)) == 2
+    rows = run_benchmarks(["sac_update_ik", "ik_step", "sac_update_lite"], "cpu", silent, workload, rounds=1)
+    assert [row.unit.endswith(", bfloat16") for row in rows] == [True, True, False]
 
 
 def test_unknown_rows_are_refused(workload: Workload) -> None:
@@ -185,9 +188,12 @@ def test_the_forms_of_a_convolution_compute_the_same(monkeypatch: pytest.MonkeyP
     monkeypatch.setattr("benchmarks.convolution_forms._BATCH", 2)
     monkeypatch.setattr("benchmarks.convolution_forms._PIXELS", 6)
     found = {
-        name: torch.nn.functional.conv2d(images, weight, groups=groups)
-        for name, (images, weight, groups) in forms(CPU, torch.float32, torch.channels_last).items()
+        name: torch.cat(
+            [torch.nn.functional.conv2d(images, weight, groups=groups) for images, weight, groups in form], dim=1
+        )
+        for name, form in forms(CPU, torch.float32, torch.channels_last).items()
     }
+    torch.testing.assert_close(found["apart"], found["grouped"], rtol=1e-4, atol=1e-4)
     torch.testing.assert_close(found["dense"], found["grouped"], rtol=1e-4, atol=1e-4)
     padded = found["padded to 32"].unflatten(1, (3, 32))
     torch.testing.assert_close(padded[:, :, :30].flatten(1, 2), found["grouped"], rtol=1e-4, atol=1e-4)

@@ -9,16 +9,16 @@ from rlpt.models import batch_norm
 from rlpt.models.batch_norm import EPSILON, batch_norm_relu
 
 
-def feature_maps(mean: float = 0.0) -> Tensor:
-    """Feature maps like a convolution's: float32 [16, 6, 13, 13] with channels last."""
+def feature_maps(mean: float = 0.0, shape: tuple[int, ...] = (16, 6, 13, 13)) -> Tensor:
+    """Feature maps like a convolution's: float32 with channels last."""
     random = torch.Generator().manual_seed(0)
-    means = mean * torch.randn(6, 1, 1, generator=random)
-    return (torch.randn(16, 6, 13, 13, generator=random) + means).contiguous(memory_format=torch.channels_last)
+    means = mean * torch.randn(shape[1], 1, 1, generator=random)
+    return (torch.randn(shape, generator=random) + means).contiguous(memory_format=torch.channels_last)
 
 
-def scale_and_shift() -> tuple[Tensor, Tensor]:
+def scale_and_shift(channels: int = 6) -> tuple[Tensor, Tensor]:
     random = torch.Generator().manual_seed(1)
-    return torch.rand(6, generator=random), torch.rand(6, generator=random)
+    return torch.rand(channels, generator=random), torch.rand(channels, generator=random)
 
 
 def assert_close(found: Tensor, expected: Tensor) -> None:
@@ -27,8 +27,9 @@ def assert_close(found: Tensor, expected: Tensor) -> None:
 
 
 @pytest.mark.parametrize("mean", [0.0, 5.0])
-def test_results_and_gradients(mean: float) -> None:
-    x, (weight, bias) = feature_maps(mean), scale_and_shift()
+@pytest.mark.parametrize("shape", [(16, 6, 13, 13), (4, 1, 7, 7), (1, 6, 13, 13), (9, 5, 1, 1), (2, 3, 1, 8)])
+def test_results_and_gradients(mean: float, shape: tuple[int, ...]) -> None:
+    x, (weight, bias) = feature_maps(mean, shape), scale_and_shift(shape[1])
     gradient = torch.randn(x.shape, generator=torch.Generator().manual_seed(2))
     exact = [tensor.double().requires_grad_() for tensor in (x, weight, bias)]
     expected = F.relu(F.batch_norm(exact[0], None, None, exact[1], exact[2], training=True, eps=EPSILON))

@@ -43,6 +43,27 @@ def test_a_tensor_a_group_computes_the_same(grouped_layers: int, monkeypatch: py
         torch.testing.assert_close(in_parts, whole, rtol=0, atol=1e-5 * float(whole.abs().max()))
 
 
+def test_gradients_lie_as_their_weights_do() -> None:
+    """As fused Adam needs it."""
+    net = an_encoder(48, 2).to(memory_format=torch.channels_last)  # type: ignore[call-overload]
+    outputs_and_gradients(net)
+    for conv in net.convs:
+        weight = conv.get_parameter("weight")
+        assert weight.grad is not None
+        assert weight.grad.stride() == weight.stride()
+
+
+@pytest.mark.parametrize("filters", [45, 48])
+def test_bfloat16_rounds_and_no_more(filters: int) -> None:
+    net = an_encoder(filters, 2)
+    exact, _ = net(images())
+    net.precision = "bfloat16"
+    rounded, _ = net(images())
+    assert rounded.dtype == torch.float32
+    assert not torch.equal(rounded, exact)
+    torch.testing.assert_close(rounded, exact, rtol=0, atol=0.1)
+
+
 def test_a_group_with_few_channels_is_left_with_the_others() -> None:
     assert an_encoder(filters=45, grouped_layers=2)._parts(images()) == 1
     assert an_encoder(filters=48, grouped_layers=2)._parts(images()) == 3
