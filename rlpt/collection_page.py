@@ -6,15 +6,27 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import pandas as pd
 
 from rlpt.checksums import PROVENANCE_FILE
 from rlpt.claims import METRICS, Metric
+from rlpt.estimates import steps
 from rlpt.jobs import Curve, Job, Stage, curves, plan
 from rlpt.manifest import Manifest
 from rlpt.pages import render_page
 from rlpt.provenance import read_sessions
 from rlpt.report_sections import differences_from_paper
-from rlpt.results import EPISODES_FILE, Run, baseline_of, grouped, load_runs, read_json, read_returns, scores_of
+from rlpt.results import (
+    EPISODES_FILE,
+    EPOCHS_FILE,
+    Run,
+    baseline_of,
+    grouped,
+    load_runs,
+    read_json,
+    read_returns,
+    scores_of,
+)
 from rlpt.runs import SESSIONS_FILE
 from rlpt.stats import Difference, Interval, aggregate, difference
 
@@ -27,7 +39,7 @@ class Unfinished:
 
     name: str
     steps: int
-    "Agent steps up to the end of its last whole episode."
+    "Agent steps up to the end of its last whole episode, or gradient steps up to that of its last whole epoch."
     of: int
 
 
@@ -71,13 +83,16 @@ def collection_page(manifest: Manifest, out: Path) -> str:
         "place": _from_here(out),
         "command": f"{_from_here(manifest.path)} --profile {manifest.profile}"
         + "".join(f" --set {override}" for override in manifest.overrides),
-        "curves": _figure(out, f"{manifest.name}-{manifest.profile}.png"),
+        "curves": _figure(out, f"{manifest.name}-{manifest.profile}.png") if environments else None,
         "encoder_curves": _figure(out, f"{manifest.name}-encoders-{manifest.profile}.png"),
         "environments": environments,
         "elsewhere": [name for name in manifest.environments if name not in environments],
+        "prepared": _prepared(planned, sessions),
+        "generates": any(job.stage == "generate" for job in plan(manifest)),
         "planned": len(here),
         "finished": data.distinct,
         "unfinished": [each for curve in here for each in _unfinished(curve, out)],
+        "unfinished_encoders": [each for job in plan(manifest) for each in _unfinished_encoder(job, out)],
         "missing": [curve.job.slug for curve in here if not _folder(curve.job, out)],
         "settings": _settings(manifest),
         "metrics": {metric: METRICS[metric] for metric in _SHOWN},
@@ -115,6 +130,24 @@ def _unfinished(curve: Curve, out: Path) -> Iterator[Unfinished]:
         returns = read_returns(curve, folder, 1)
         steps = 0 if returns.empty else int(returns["step"].max())
         yield Unfinished(curve.job.slug, steps, curve.job.settings.train.steps)
+
+
+def _unfinished_encoder(job: Job, out: Path) -> Iterator[Unfinished]:
+    path = job.folder(out).partial / EPOCHS_FILE
+    if job.stage == "pretrain" and path.is_file() and not job.folder(out).is_done():
+        updates = pd.read_csv(path)["updates"]
+        yield Unfinished(job.slug, 0 if updates.empty else int(updates.max()), steps(job))
+
+
+def _prepared(planned: list[Curve], sessions: dict[str, list[dict[str, Any]]]) -> list[str]:
+    """Returns the tasks that something has been generated or pretrained for."""
+    return list(
+        dict.fromkeys(
+            curve.environment
+            for curve in planned
+            if any(sessions[job.id] for encoder in curve.job.inputs for job in (encoder, *encoder.inputs))
+        )
+    )
 
 
 def _settings(manifest: Manifest) -> dict[str, str]:

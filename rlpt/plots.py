@@ -15,6 +15,7 @@ from matplotlib.ticker import FuncFormatter
 from rlpt.figures import STYLE, made_by, save_figure, stamp
 from rlpt.jobs import Curve, Selection, curves
 from rlpt.manifest import Manifest
+from rlpt.pretraining_plots import draw_pretraining_curves
 from rlpt.results import EPISODES_FILE, read_returns
 
 _PANEL = (2.5, 2.1)
@@ -44,6 +45,19 @@ class _Shown:
         return 0 if self.returns.empty else int(self.returns["step"].max())
 
 
+def draw_figures(manifest: Manifest, selection: Selection, runs: Path) -> list[Path]:
+    """Draws the manifest's figure and, where there are encoders, what they learn.
+
+    Where there are encoders and no training has begun, there is no figure without curves.
+
+    Returns:
+        PNG and PDF of each, in `<runs>/figures/`.
+    """
+    encoders = draw_pretraining_curves(manifest, selection, runs)
+    begun = any(_tables(curve, runs) for curve in curves(manifest, selection))
+    return (draw_learning_curves(manifest, selection, runs) if begun or not encoders else []) + encoders
+
+
 def draw_learning_curves(manifest: Manifest, selection: Selection, runs: Path) -> list[Path]:
     """Draws training return over agent steps, one panel an environment, and names what is missing.
 
@@ -65,12 +79,18 @@ def draw_learning_curves(manifest: Manifest, selection: Selection, runs: Path) -
 
 
 def _read(curve: Curve, runs: Path, smoothing: int) -> list[_Shown]:
+    path = _tables(curve, runs)
+    if not path:
+        return []
+    found = _Shown(curve, read_returns(curve, path, smoothing), curve.job.folder(runs).is_done())
+    return [found] if found.finished or found.steps else []
+
+
+def _tables(curve: Curve, runs: Path) -> Path | None:
+    """Returns the folder of a run that has begun."""
     folder = curve.job.folder(runs)
     path = folder.path if folder.is_done() else folder.partial
-    if not (path / EPISODES_FILE).is_file():
-        return []
-    found = _Shown(curve, read_returns(curve, path, smoothing), folder.is_done())
-    return [found] if found.finished or found.steps else []
+    return path if (path / EPISODES_FILE).is_file() else None
 
 
 def _panels(planned: list[Curve], shown: list[_Shown]) -> Figure:

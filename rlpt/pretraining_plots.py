@@ -10,6 +10,7 @@ import seaborn as sns
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
+from rlpt.errors import UsageError
 from rlpt.figures import STYLE, made_by, save_figure, stamp
 from rlpt.jobs import Job, Selection, plan
 from rlpt.manifest import Manifest
@@ -42,14 +43,20 @@ class _Shown:
     epochs: pd.DataFrame
     finished: bool
 
+    @property
+    def label(self) -> str:
+        """What tells it from the others: classifiers have seeds."""
+        return f"{self.job.slug}-s{self.job.seed}" if self.job.seed else self.job.slug
+
 
 def draw_pretraining_curves(manifest: Manifest, selection: Selection, runs: Path) -> list[Path]:
-    """Draws how well encoders do on held-out data, and dotted on what they learn from, after each epoch.
-
-    The dotted value is of the changing network, with dropout, during the epoch: early on it lies below the other.
+    """Draws how well encoders do on held-out data after each epoch, and dotted on what they learn from, during it.
 
     Returns:
         The PNG and PDF, in `<runs>/figures/`; none if no epoch is finished.
+
+    Raises:
+        UsageError: if a run's table is not readable.
     """
     shown = [each for job in plan(manifest, selection) if job.stage == "pretrain" for each in _read(job, runs)]
     if not shown:
@@ -62,7 +69,7 @@ def draw_pretraining_curves(manifest: Manifest, selection: Selection, runs: Path
             _draw([each for each in shown if each.kind == kind], kind, figure.add_subplot(1, len(kinds), index + 1))
         figure.legend(loc="outside upper center", frameon=False)
         lines = [f"{manifest.title}: the encoders. Solid: held-out data; dotted: training data.", made_by(manifest)]
-        unfinished = [each.job.slug for each in shown if not each.finished]
+        unfinished = [each.label for each in shown if not each.finished]
         if unfinished:
             lines.append(f"UNFINISHED: {', '.join(unfinished)}")
         stamp(figure, lines)
@@ -74,17 +81,28 @@ def draw_pretraining_curves(manifest: Manifest, selection: Selection, runs: Path
 def _read(job: Job, runs: Path) -> Iterator[_Shown]:
     folder = job.folder(runs)
     path = (folder.path if folder.is_done() else folder.partial) / EPOCHS_FILE
-    if path.is_file():
+    if not path.is_file():
+        return
+    try:
         epochs = pd.read_csv(path)
-        (kind,) = (kind for kind in _KINDS if kind.held_out in epochs)
-        if len(epochs):
-            yield _Shown(job, kind, epochs, folder.is_done())
+        kind = _kind_of(epochs)
+    except (OSError, ValueError) as error:
+        raise UsageError(f"{path}: not readable ({error}): delete the run folder and run it again") from None
+    if len(epochs):
+        yield _Shown(job, kind, epochs, folder.is_done())
+
+
+def _kind_of(epochs: pd.DataFrame) -> _Kind:
+    for kind in _KINDS:
+        if {"updates", kind.training, kind.held_out} <= set(epochs):
+            return kind
+    raise ValueError("columns are missing")
 
 
 def _draw(shown: list[_Shown], kind: _Kind, axes: Axes) -> None:
     for each, colour in zip(shown, sns.color_palette("colorblind", len(shown)), strict=True):
         updates = each.epochs["updates"]
-        axes.plot(updates, each.epochs[kind.held_out], color=colour, linewidth=1.2, marker=".", label=each.job.slug)
+        axes.plot(updates, each.epochs[kind.held_out], color=colour, linewidth=1.2, marker=".", label=each.label)
         axes.plot(updates, each.epochs[kind.training], color=colour, linewidth=0.8, linestyle=":")
     axes.set_xlabel("gradient steps")
     axes.set_ylabel(kind.axis)

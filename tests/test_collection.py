@@ -115,10 +115,14 @@ def test_unfinished_pretraining_is_kept_too(tmp_path: Path) -> None:
         f"fig08_ik-encoders-lite.{ending}" for ending in ("pdf", "png")
     ]
     page = (out / "README.md").read_text()
-    assert "No training run has begun." in page
+    assert "\nNo training run has begun.\nThe profile is" in page
+    assert "- ik-cheetah-run-t40000: stopped at 100 of 3,564 gradient steps" in page
+    chosen = "fig08_ik.toml --profile lite --env cheetah-run --env reacher-easy --env walker-walk"
+    assert [line.split()[1] for line in page.splitlines() if chosen in line] == ["generate", "pretrain"]
     assert "![What pretraining learns](figures/fig08_ik-encoders-lite.png)" in page
     assert "| pretrain | 0 | 1 | 1.0 |" in page
-    assert "rlpt pretrain" in page
+    assert rlpt("plot", FIGURE_8, "--profile", "lite", "--runs", out).exit_code == 0  # as the page says
+    assert collection_page(manifest, out) == page
 
 
 def test_a_finished_run_takes_its_unfinished_self_s_place_and_stays(
@@ -166,7 +170,7 @@ def test_the_page_says_what_came_out_and_what_did_not(tmp_path: Path) -> None:
     draw_learning_curves(manifest, Selection(), out)
     page = collection_page(manifest, out)
     assert "5 of 12 training runs on reacher easy are finished; stopped early: 1; not started: 6." in page
-    assert "Nothing has been run on cheetah run, walker walk." in page
+    assert "None has begun on cheetah run, walker walk." in page
     assert "numbers are not comparable with the paper's" in page
     assert "![Learning curves](figures/fig08_ik-lite.png)" in page
     assert "| reacher easy | Baseline | 3 | 149 [137, 169] | – |" in page

@@ -2,8 +2,13 @@
 
 from pathlib import Path
 
+import numpy as np
+import pytest
+from matplotlib.figure import Figure
 from PIL import Image
 
+from rlpt import pretraining_plots
+from rlpt.errors import UsageError
 from rlpt.files import write_text
 from rlpt.jobs import Selection, plan
 from rlpt.manifest import Manifest, load_manifest
@@ -28,13 +33,41 @@ def test_finished_encoders_are_drawn_and_the_same_files_give_the_same_figure(
         assert image.info["Description"] == f"profile smoke; {' '.join(ids)}"
 
 
-def test_classifiers_show_accuracy_and_unfinished_ones_where_they_are(tmp_path: Path) -> None:
-    manifest = load_manifest(EXPERIMENTS / "fig07_imagenet.toml", "lite")
-    (job,) = (job for job in plan(manifest) if job.stage == "pretrain")
+def drawn(manifest: Manifest, runs: Path, monkeypatch: pytest.MonkeyPatch) -> Figure:
+    """Returns the figure that would be saved."""
+    figures: list[Figure] = []
+    monkeypatch.setattr(pretraining_plots, "save_figure", lambda figure, *_: figures.append(figure))
+    draw_pretraining_curves(manifest, Selection(), runs)
+    return figures[0]
+
+
+def test_unfinished_classifiers_show_accuracy_to_where_they_are(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    manifest = load_manifest(EXPERIMENTS / "extra" / "grouping.toml", "lite")
+    jobs = [job for job in plan(manifest) if job.slug == "imagenet-g3"]
+    for job in jobs[:2]:
+        table = job.folder(tmp_path).partial / "epochs.csv"
+        write_text(table, "step,updates,train_top1,val_top1\n")
     assert draw_pretraining_curves(manifest, Selection(), tmp_path) == []
+    for job in jobs[:2]:
+        table = job.folder(tmp_path).partial / "epochs.csv"
+        write_text(table, "step,updates,train_top1,val_top1\n1,10,0.01,0.02\n2,20,0.05,0.04\n")
+    figure = drawn(manifest, tmp_path, monkeypatch)
+    (axes,) = figure.axes
+    assert axes.get_ylabel() == "top-1 accuracy"
+    lines = [tuple(np.asarray(data).tolist() for data in line.get_data()) for line in axes.lines]
+    assert lines == [([10, 20], [0.02, 0.04]), ([10, 20], [0.01, 0.05])] * 2
+    (legend,) = figure.legends
+    assert [text.get_text() for text in legend.get_texts()] == ["imagenet-g3", "imagenet-g3-s1"]
+    assert "UNFINISHED: imagenet-g3, imagenet-g3-s1" in " ".join(figure.get_supxlabel().split())
+
+
+@pytest.mark.parametrize("text", ["", "step,upd", "step,updates,loss\n1,2,3\n"])
+def test_a_damaged_table_is_one_line(tmp_path: Path, text: str) -> None:
+    manifest = load_manifest(EXPERIMENTS / "fig08_ik.toml", "lite")
+    job = next(job for job in plan(manifest) if job.stage == "pretrain")
     table = job.folder(tmp_path).partial / "epochs.csv"
-    write_text(table, "step,updates,train_top1,val_top1\n")
-    assert draw_pretraining_curves(manifest, Selection(), tmp_path) == []
-    write_text(table, "step,updates,train_top1,val_top1\n1,10,0.01,0.02\n2,20,0.05,0.04\n")
-    png, _ = draw_pretraining_curves(manifest, Selection(), tmp_path)
-    assert png.stat().st_size > 10_000
+    write_text(table, text)
+    with pytest.raises(UsageError, match=f"{table}: not readable"):
+        draw_pretraining_curves(manifest, Selection(), tmp_path)

@@ -32,13 +32,11 @@ def plot(
     if manifest.suffix or not scripts:
         from rlpt.jobs import Selection
         from rlpt.manifest import load_manifest
-        from rlpt.plots import draw_learning_curves
-        from rlpt.pretraining_plots import draw_pretraining_curves
+        from rlpt.plots import draw_figures
 
-        loaded, selection = load_manifest(manifest, profile, overrides), Selection(**selected)
-        for draw in (draw_learning_curves, draw_pretraining_curves):
-            for path in draw(loaded, selection, runs):
-                click.echo(f"figure: {path}")
+        loaded = load_manifest(manifest, profile, overrides)
+        for path in draw_figures(loaded, Selection(**selected), runs):
+            click.echo(f"figure: {path}")
         return
     options = ["--data", str(data), "--out", str(runs / "figures"), *(["--profile", profile] if profile else [])]
     if subprocess.run([sys.executable, str(scripts[0]), *options], check=False).returncode:

@@ -149,7 +149,7 @@ def _repeat(manifest: "Manifest", selection: "Selection", execution: "Execution"
 @runs_option
 @click.option("--out", type=click.Path(path_type=Path), required=True, metavar="FOLDER", help="A folder to make.")
 def export(manifest: "Manifest", selection: "Selection", runs: Path, out: Path) -> None:
-    """Copy finished runs and their figure into a Workflow Run RO-Crate, for an archive such as Zenodo.
+    """Copy finished runs and their figures into a Workflow Run RO-Crate, for an archive such as Zenodo.
 
     \b
     Example: rlpt export experiments/demo.toml --profile smoke --out demo-crate
@@ -157,7 +157,8 @@ def export(manifest: "Manifest", selection: "Selection", runs: Path, out: Path) 
     from rlpt.crate import export_crate
     from rlpt.jobs import plan
 
-    figures = sorted((runs / "figures").glob(f"{manifest.name}-{manifest.profile}.*"))
+    names = (f"{manifest.name}-{manifest.profile}.*", f"{manifest.name}-encoders-{manifest.profile}.*")
+    figures = sorted(path for name in names for path in (runs / "figures").glob(name))
     count = export_crate(manifest, plan(manifest, selection), figures, runs, out)
     click.echo(f"{count} jobs, {len(figures)} figure files: {out}")
 
@@ -167,7 +168,7 @@ def export(manifest: "Manifest", selection: "Selection", runs: Path, out: Path) 
 @runs_option
 @click.option("--out", type=click.Path(path_type=Path), required=True, metavar="FOLDER", help="Made, or added to.")
 def collect(manifest: "Manifest", selection: "Selection", runs: Path, out: Path) -> None:
-    """Keep what is small of runs, finished or not, with their figure and a page of results: for a repository.
+    """Keep what is small of runs, finished or not, with their figures and a page of results: for a repository.
 
     FOLDER is laid out like a folder of runs, so that `rlpt plot`, `rlpt report` and `rlpt verify` read it; README.md
     says what was run, what came out, with intervals, and what did not. Called again, it adds what is new.
@@ -179,15 +180,12 @@ def collect(manifest: "Manifest", selection: "Selection", runs: Path, out: Path)
     from rlpt.collection_page import collection_page
     from rlpt.files import write_text
     from rlpt.jobs import Selection, plan
-    from rlpt.plots import draw_learning_curves
-    from rlpt.pretraining_plots import draw_pretraining_curves
+    from rlpt.plots import draw_figures
 
     collected = collect_runs(plan(manifest, selection), runs, out)
     if not any(vars(collected).values()):
         raise UsageError(f"{manifest.path}: nothing of it has been run in {runs}: `rlpt run` it first")
-    draw_pretraining_curves(manifest, Selection(), out)
-    if (out / "train").is_dir():
-        draw_learning_curves(manifest, Selection(), out)
+    draw_figures(manifest, Selection(), out)
     write_text(out / "README.md", collection_page(manifest, out))
     click.echo(
         f"{out}: {collected.finished} jobs added, {collected.unfinished} unfinished ones, {collected.known} were there"

@@ -102,14 +102,14 @@ def run(
       rlpt run experiments/fig08_ik.toml --executor slurm --gres gpu:1 --time 24:00:00
     """
     from rlpt.jobs import plan
-    from rlpt.plots import draw_learning_curves
+    from rlpt.plots import draw_figures
 
     jobs = plan(manifest, selection)
     if cluster is None:
         _run_here(manifest, jobs, parallel, execution)
     elif not submit_missing(manifest, jobs, execution, cluster):
         return
-    for path in draw_learning_curves(manifest, selection, execution.runs):
+    for path in draw_figures(manifest, selection, execution.runs):
         click.echo(f"figure: {path}")
 
 

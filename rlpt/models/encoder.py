@@ -19,7 +19,7 @@ from rlpt.settings import EncoderSettings, Precision
 
 # The framework's default, which the published code relied on.
 _MOMENTUM = 0.1
-# Float32 numbers in a register of AVX-512.
+# Float32 numbers in a register of AVX-512; measured were 6, 30 and 96 channels a group.
 _VECTOR = 16
 
 Architecture = dict[str, Any]

@@ -10,17 +10,8 @@ from PIL import Image
 from rlpt.data import image_folder
 from rlpt.data.image_cache import LabelledImages, cache_path, load_split
 from rlpt.data.image_folder import Split, list_images, middle_square
-from rlpt.data.synthetic_images import write_synthetic_folder
 from rlpt.errors import UsageError
-
-CLASSES = ("n00000001", "n00000002", "n00000003")
-
-
-@pytest.fixture
-def folder(tmp_path: Path) -> Path:
-    """Three classes of stripes: four images each to train on, two to validate on."""
-    write_synthetic_folder(tmp_path / "images", CLASSES, train_images=4, val_images=2)
-    return tmp_path / "images"
+from tests.data.conftest import CLASSES
 
 
 def load(folder: Path, workers: int = 1, split: Split = "train") -> tuple[LabelledImages, list[int]]:

@@ -11,15 +11,7 @@ from rlpt.data.image_folder import check_folder, class_names, list_images, middl
 from rlpt.data.synthetic_images import write_synthetic_folder
 from rlpt.errors import UsageError
 from tests.conftest import REFERENCE
-
-CLASSES = ("n00000001", "n00000002", "n00000003")
-
-
-@pytest.fixture
-def folder(tmp_path: Path) -> Path:
-    """Three classes of stripes: four images each to train on, two to validate on."""
-    write_synthetic_folder(tmp_path / "images", CLASSES, train_images=4, val_images=2)
-    return tmp_path / "images"
+from tests.data.conftest import CLASSES
 
 
 def test_the_papers_classes_are_the_published_ones() -> None:
