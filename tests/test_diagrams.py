@@ -1,10 +1,13 @@
 """Descriptions of networks against the networks themselves."""
 
 from collections.abc import Callable
+from typing import Any
+from unittest.mock import patch
 
 import pytest
 import torch
 from torch import Tensor, nn
+from torch.nn import functional as F
 
 from rlpt.diagrams import count_parameters, describe_layers, layers_of, shape_text, summarise_convolutions
 from rlpt.models.classifier import StackClassifier
@@ -27,14 +30,20 @@ def classifier() -> tuple[nn.Module, list[Tensor]]:
 
 
 def real_shapes(model: nn.Module, inputs: list[Tensor]) -> list[tuple[str, tuple[int, ...]]]:
-    """Returns name and output shape of each convolution and linear layer, by hooks in a real forward pass."""
+    """Returns name and output shape of each convolution and linear layer of a real forward pass."""
     seen: list[tuple[str, tuple[int, ...]]] = []
-    for name, module in model.named_modules():
-        if isinstance(module, nn.Conv2d | nn.Linear):
-            module.register_forward_hook(
-                lambda _module, _inputs, output, name=name: seen.append((name, tuple(output.shape[1:])))
-            )
-    model(*inputs)
+    names = {id(module.weight): name for name, module in model.named_modules() if hasattr(module, "weight")}
+
+    def noting(function: Callable[..., Tensor]) -> Callable[..., Tensor]:
+        def call(x: Tensor, weight: Tensor, *rest: Any, **options: Any) -> Tensor:
+            output = function(x, weight, *rest, **options)
+            seen.append((names[id(weight)], tuple(output.shape[1:])))
+            return output
+
+        return call
+
+    with patch.object(F, "conv2d", noting(F.conv2d)), patch.object(F, "linear", noting(F.linear)):
+        model(*inputs)
     return seen
 
 

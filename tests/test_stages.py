@@ -148,7 +148,8 @@ def test_run_does_what_is_missing_and_then_nothing(rlpt: Callable[..., Result], 
     assert "4 done" in status.stdout
 
     figures = tmp_path / "runs" / "figures"
-    assert sorted(path.name for path in figures.iterdir()) == ["tiny-tiny.pdf", "tiny-tiny.png"]
+    names = [f"tiny{part}-tiny.{ending}" for part in ("-encoders", "") for ending in ("pdf", "png")]
+    assert sorted(path.name for path in figures.iterdir()) == names
     with Image.open(figures / "tiny-tiny.png") as image:
         assert image.info["Title"] == "Tiny"
         assert "from-scratch-s37" in image.info["Description"]

@@ -87,7 +87,7 @@ class ConvEncoder(nn.Module):
         convolutions. With 6 channels in a group, fewer than a vector has lanes, it is the other way round.
         """
         filters, groups = self.architecture["filters"], self.architecture["groups"]
-        split = self.architecture["grouped_layers"] and not images.is_cuda and filters // groups >= _VECTOR
+        split = images.device.type == "cpu" and self.architecture["grouped_layers"] and filters // groups >= _VECTOR
         return groups if split else 1
 
     def _trained(self, x: Tensor, layer: "_Layer") -> tuple[Tensor, Tensor, Tensor]:

@@ -67,6 +67,7 @@ def test_bfloat16_rounds_and_no_more(filters: int) -> None:
 def test_a_group_with_few_channels_is_left_with_the_others() -> None:
     assert an_encoder(filters=45, grouped_layers=2)._parts(images()) == 1
     assert an_encoder(filters=48, grouped_layers=2)._parts(images()) == 3
+    assert an_encoder(filters=48, grouped_layers=2)._parts(images().to("meta")) == 1  # as the figures draw it
 
 
 def test_one_group_sees_one_frame_only() -> None:
