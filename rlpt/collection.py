@@ -74,7 +74,7 @@ def _copy_finished(source: RunFolder, kept: RunFolder) -> None:
         for name in small:
             shutil.copyfile(source.path / name, aside / name)
         # As it was written, but for the one new entry: what reading would add or drop is no part of it.
-        written = json.loads((source.path / PROVENANCE_FILE).read_text(encoding="utf-8"))
+        written = json.loads(_without_place((source.path / PROVENANCE_FILE).read_bytes(), source))
         left_out = sorted({*outputs} - {*small} | {*record["left_out"]})
         write_json(aside / PROVENANCE_FILE, written | {"left_out": left_out})
         aside.replace(kept.path)
@@ -87,12 +87,17 @@ def _copy_unfinished(source: RunFolder, kept: RunFolder) -> None:
     aside = _folder_aside(kept)
     try:
         for path in (path for pattern in _UNFINISHED_PATTERNS for path in source.partial.glob(pattern)):
-            text = path.read_bytes()
+            text = _without_place(path.read_bytes(), source)
             (aside / path.name).write_bytes(text[: text.rfind(b"\n") + 1])  # a job may be writing the next row just now
         shutil.rmtree(kept.partial, ignore_errors=True)
         aside.replace(kept.partial)
     finally:
         shutil.rmtree(aside, ignore_errors=True)
+
+
+def _without_place(text: bytes, source: RunFolder) -> bytes:
+    """Returns a file's text without the folder of runs in its paths: sessions may have ended with errors about files."""
+    return text.replace(json.dumps(f"{source.path.parent.parent}/")[1:-1].encode(), b"")
 
 
 def _folder_aside(kept: RunFolder) -> Path:

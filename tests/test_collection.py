@@ -139,6 +139,20 @@ def test_a_finished_run_takes_its_unfinished_self_s_place_and_stays(
     assert [path.name for path in (out / "train").iterdir()] == [job.id], "nothing temporary is left"
 
 
+def test_errors_of_sessions_are_kept_without_the_folder_of_runs(
+    finished_runs: tuple[Manifest, Path], tmp_path: Path
+) -> None:
+    manifest, runs = finished_runs[0], shutil.copytree(finished_runs[1], tmp_path / "runs")
+    job = next(job for job in plan(manifest) if job.stage == "pretrain")
+    file = job.folder(runs).path / "provenance.json"
+    record = json.loads(file.read_text())
+    record["sessions"][0]["end"] = f"UsageError: {runs}/generate/x: not there"
+    write_json(file, record)
+    collect_runs([job], runs, tmp_path / "out")
+    kept = json.loads((job.folder(tmp_path / "out").path / "provenance.json").read_text())
+    assert kept["sessions"][0]["end"] == "UsageError: generate/x: not there"
+
+
 def test_a_damaged_run_is_refused_and_leaves_nothing(finished_runs: tuple[Manifest, Path], tmp_path: Path) -> None:
     manifest, runs = finished_runs[0], shutil.copytree(finished_runs[1], tmp_path / "runs")
     (table,) = runs.glob("train/*scratch*/episodes.csv")
