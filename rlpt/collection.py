@@ -96,7 +96,7 @@ def _copy_unfinished(source: RunFolder, kept: RunFolder) -> None:
 
 
 def _without_place(text: bytes, source: RunFolder) -> bytes:
-    """Returns a file's text without the folder of runs in its paths: sessions may have ended with errors about files."""
+    """Returns a text without the folder of runs in its paths: sessions may have ended with errors about files."""
     return text.replace(json.dumps(f"{source.path.parent.parent}/")[1:-1].encode(), b"")
 
 
