@@ -17,10 +17,10 @@ from rlpt.pages import render_page
 from rlpt.provenance import read_sessions
 from rlpt.report_sections import differences_from_paper
 from rlpt.results import (
-    EPISODES_FILE,
     EPOCHS_FILE,
     Run,
     baseline_of,
+    episodes_folder,
     grouped,
     load_runs,
     read_json,
@@ -73,7 +73,7 @@ def collection_page(manifest: Manifest, out: Path) -> str:
         out: the collection, its figures drawn.
     """
     planned = curves(manifest)
-    environments = list(dict.fromkeys(curve.environment for curve in planned if _folder(curve.job, out)))
+    environments = list(dict.fromkeys(curve.environment for curve in planned if episodes_folder(curve.job, out)))
     here = [curve for curve in planned if curve.environment in environments]
     data = load_runs([manifest], [out], manifest.title)
     sessions = {job.id: _sessions(job, out) for job in plan(manifest)}
@@ -93,7 +93,7 @@ def collection_page(manifest: Manifest, out: Path) -> str:
         "finished": data.distinct,
         "unfinished": [each for curve in here for each in _unfinished(curve, out)],
         "unfinished_encoders": [each for job in plan(manifest) for each in _unfinished_encoder(job, out)],
-        "missing": [curve.job.slug for curve in here if not _folder(curve.job, out)],
+        "missing": [curve.job.slug for curve in here if not episodes_folder(curve.job, out)],
         "settings": _settings(manifest),
         "metrics": {metric: METRICS[metric] for metric in _SHOWN},
         "outcomes": _outcomes(list(data.runs)),
@@ -117,15 +117,8 @@ def _figure(out: Path, name: str) -> str | None:
     return f"figures/{name}" if (out / "figures" / name).is_file() else None
 
 
-def _folder(job: Job, out: Path) -> Path | None:
-    """Returns where a training run's episodes are, finished or not."""
-    folder = job.folder(out)
-    found = (path for path in (folder.path, folder.partial) if (path / EPISODES_FILE).is_file())
-    return next(found, None)
-
-
 def _unfinished(curve: Curve, out: Path) -> Iterator[Unfinished]:
-    folder = _folder(curve.job, out)
+    folder = episodes_folder(curve.job, out)
     if folder and not curve.job.folder(out).is_done():
         returns = read_returns(curve, folder, 1)
         steps = 0 if returns.empty else int(returns["step"].max())

@@ -16,7 +16,7 @@ from rlpt.figures import STYLE, made_by, save_figure, stamp
 from rlpt.jobs import Curve, Selection, curves
 from rlpt.manifest import Manifest
 from rlpt.pretraining_plots import draw_pretraining_curves
-from rlpt.results import EPISODES_FILE, read_returns
+from rlpt.results import episodes_folder, read_returns
 
 _PANEL = (2.5, 2.1)
 _DASHES = ["", (4, 1.5), (1, 1), (5, 1, 1, 1), (3, 1, 1, 1, 1, 1), (8, 2)]
@@ -54,7 +54,7 @@ def draw_figures(manifest: Manifest, selection: Selection, runs: Path) -> list[P
         PNG and PDF of each, in `<runs>/figures/`.
     """
     encoders = draw_pretraining_curves(manifest, selection, runs)
-    begun = any(_tables(curve, runs) for curve in curves(manifest, selection))
+    begun = any(episodes_folder(curve.job, runs) for curve in curves(manifest, selection))
     return (draw_learning_curves(manifest, selection, runs) if begun or not encoders else []) + encoders
 
 
@@ -79,18 +79,11 @@ def draw_learning_curves(manifest: Manifest, selection: Selection, runs: Path) -
 
 
 def _read(curve: Curve, runs: Path, smoothing: int) -> list[_Shown]:
-    path = _tables(curve, runs)
+    path = episodes_folder(curve.job, runs)
     if not path:
         return []
     found = _Shown(curve, read_returns(curve, path, smoothing), curve.job.folder(runs).is_done())
     return [found] if found.finished or found.steps else []
-
-
-def _tables(curve: Curve, runs: Path) -> Path | None:
-    """Returns the folder of a run that has begun."""
-    folder = curve.job.folder(runs)
-    path = folder.path if folder.is_done() else folder.partial
-    return path if (path / EPISODES_FILE).is_file() else None
 
 
 def _panels(planned: list[Curve], shown: list[_Shown]) -> Figure:

@@ -80,7 +80,7 @@ def draw_pretraining_curves(manifest: Manifest, selection: Selection, runs: Path
 
 def _read(job: Job, runs: Path) -> Iterator[_Shown]:
     folder = job.folder(runs)
-    path = (folder.path if folder.is_done() else folder.partial) / EPOCHS_FILE
+    path = folder.newest() / EPOCHS_FILE
     if not path.is_file():
         return
     try:

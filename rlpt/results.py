@@ -160,6 +160,12 @@ def figure_number(manifest: str) -> int:
     return int(found[1]) if found else 0
 
 
+def episodes_folder(job: Job, runs: Path) -> Path | None:
+    """Returns where a training run's episodes are, finished or not; None if it has not begun."""
+    path = job.folder(runs).newest()
+    return path if (path / EPISODES_FILE).is_file() else None
+
+
 def read_returns(curve: Curve, folder: Path, smoothing: int) -> pd.DataFrame:
     """Reads a run's episodes.csv.
 

@@ -51,6 +51,10 @@ class RunFolder:
         """Says whether the run is finished."""
         return self.path.is_dir()
 
+    def newest(self) -> Path:
+        """Returns the folder that holds its files: the finished one, or the one that is worked on, if there is any."""
+        return self.path if self.is_done() else self.partial
+
     def error(self) -> str:
         """Returns the one line that a failed run left behind."""
         file = self.partial / _ERROR_FILE
