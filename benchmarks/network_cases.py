@@ -5,15 +5,15 @@ from contextlib import contextmanager
 
 import numpy as np
 import torch
-from torch import Tensor
 
 from benchmarks.agreement import require_same_losses
 from benchmarks.plain_networks import PlainClassifier, PlainInverseKinematics
 from benchmarks.plain_sac import PlainSAC
 from benchmarks.plain_training import classification_step, inverse_kinematics_step
 from benchmarks.workload import Workload, changed, unit
-from rlpt.agents.sac import SAC, Batch
+from rlpt.agents.sac import SAC
 from rlpt.bench import Case, Measurement, milliseconds
+from rlpt.data.batch import DrawnBatch
 from rlpt.models.classifier import StackClassifier, classification_loss
 from rlpt.models.inverse_kinematics import InverseKinematics, action_loss
 from rlpt.precision import multiplying_in
@@ -49,17 +49,24 @@ def _sac_update(settings: Settings, device: torch.device, rounds: int) -> Case:
     batch_size = settings.train.batch_size
     # Adam's first step is as large as the rate even where a gradient is rounding error, and the actor's loss sees it.
     ours, plain = agents(changed(settings, "agent", critic_learning_rate=1e-12), _ACTIONS, device)
-    batch = random_batch(settings, batch_size, _ACTIONS, device)
+    drawn = random_draws(settings, batch_size, _ACTIONS, device)
+    batch = drawn.cut()
     with multiplying_in("float32"):
         expected = plain.update(batch, 0)
     require_same_losses(ours.update(batch, 0), expected, settings.compute.precision)
-    repeats, warm_ups = (_UPDATES_ON_A_GPU, _UNTIL_CAPTURED) if device.type == "cuda" else (1, 1)
+    on_a_gpu = device.type == "cuda"
+    repeats, warm_ups = (_UPDATES_ON_A_GPU, _UNTIL_CAPTURED) if on_a_gpu else (1, 1)
 
-    def measurement(agent: SAC | PlainSAC) -> Measurement:
+    def measurement(update: Callable[[int], object]) -> Measurement:
         # Of two updates, one is of the critic alone.
-        return milliseconds(lambda: [agent.update(batch, step) for step in (0, 1)], device, repeats, 2, warm_ups)
+        return milliseconds(lambda: [update(step) for step in (0, 1)], device, repeats, 2, warm_ups)
 
-    return Case(unit(f"ms an update of {batch_size}", settings), measurement(ours), measurement(plain), rounds)
+    return Case(
+        unit(f"ms an update of {batch_size}", settings),
+        measurement(lambda step: ours.update(drawn if on_a_gpu else batch, step)),
+        measurement(lambda step: plain.update(batch, step)),
+        rounds,
+    )
 
 
 def agents(settings: Settings, actions: int, device: torch.device) -> tuple[SAC, PlainSAC]:
@@ -70,18 +77,17 @@ def agents(settings: Settings, actions: int, device: torch.device) -> tuple[SAC,
     return ours, plain
 
 
-def random_batch(settings: Settings, batch_size: int, actions: int, device: torch.device) -> Batch:
-    """Returns a batch of noise, laid out as replay buffers do."""
-    random = torch.Generator().manual_seed(_SEED)
-    shape = (batch_size, 3 * settings.environment.frame_stack, settings.encoder.crop, settings.encoder.crop)
-
-    def images() -> Tensor:
-        return torch.randint(0, 256, shape, generator=random, dtype=torch.uint8).to(device)
-
-    action = torch.rand(batch_size, actions, generator=random) * 2 - 1
-    rewards = torch.rand(batch_size, 1, generator=random)
-    ones = torch.ones(batch_size, 1)
-    return Batch(images(), action.to(device), rewards.to(device), ones.to(device), images())
+def random_draws(settings: Settings, batch_size: int, actions: int, device: torch.device) -> DrawnBatch:
+    """Returns draws from frames of noise; every observation has frames of its own."""
+    random = np.random.default_rng(_SEED)
+    size, frame_stack = settings.environment.size, settings.environment.frame_stack
+    frames = random.integers(0, 256, (2 * batch_size * frame_stack, 3, size, size), np.uint8)
+    numbers = np.arange(len(frames)).reshape(2, batch_size, frame_stack)
+    offsets = random.integers(0, size - settings.encoder.crop, (2, batch_size, 2))
+    places = np.concatenate([numbers, offsets], axis=2)
+    outcomes = random.uniform(-1, 1, (batch_size, actions + 2)).astype(np.float32)
+    held, *drawn = (torch.from_numpy(array).to(device) for array in (frames, places, outcomes))
+    return DrawnBatch(held, settings.encoder.crop, *drawn)
 
 
 @contextmanager

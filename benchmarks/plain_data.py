@@ -5,7 +5,7 @@ from pathlib import Path
 import numpy as np
 import torch
 
-from rlpt.agents.sac import Batch
+from rlpt.data.batch import Batch
 from rlpt.data.crops import random_offsets
 from rlpt.streams import stream
 

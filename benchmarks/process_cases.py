@@ -71,8 +71,8 @@ class _Clock:
 
 @contextmanager
 def train_loop(workload: Workload, device: torch.device) -> Iterator[Case]:
-    """Agent steps a second at the lite size, each with an environment step, a sample and an update."""
-    settings = workload.lite
+    """Agent steps a second, each with an environment step, a sample and an update."""
+    settings = workload.loop
 
     def measure(loop: Callable[[Report], None]) -> float:
         # The first half of the learning steps warms up.
@@ -92,7 +92,11 @@ def train_loop(workload: Workload, device: torch.device) -> Iterator[Case]:
             train_plainly(workload.environment, settings, _SEED, device, report)
 
         yield Case(
-            unit("steps/s", settings), lambda: measure(ours), lambda: measure(plain), rounds=3, more_is_better=True
+            unit(f"steps/s with {settings.encoder.filters} filters", settings),
+            lambda: measure(ours),
+            lambda: measure(plain),
+            rounds=3,
+            more_is_better=True,
         )
 
 

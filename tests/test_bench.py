@@ -15,7 +15,7 @@ from benchmarks.agreement import LOSS_TOLERANCE, require_same_losses
 from benchmarks.convolution_forms import forms
 from benchmarks.data_cases import filled_replays
 from benchmarks.markdown import table
-from benchmarks.network_cases import agents, ik_steps, imagenet_steps, random_batch
+from benchmarks.network_cases import agents, ik_steps, imagenet_steps, random_draws
 from benchmarks.plain_environment import composite_by_pixel
 from benchmarks.workload import Workload, changed, paper_workload
 from rlpt.bench import NAMES, Case, Row, as_json, as_table, run_benchmarks
@@ -33,10 +33,18 @@ def silent(done: int, note: str) -> None:
 
 @pytest.fixture
 def workload(tiny_settings: Settings) -> Workload:
-    lite = changed(tiny_settings, "train", steps=12, random_steps=6, initial_updates=1, evaluate_every=100)
+    loop = changed(tiny_settings, "train", steps=12, random_steps=6, initial_updates=1, evaluate_every=100)
     imagenet = changed(tiny_settings, "imagenet", batch_size=12, hidden=8)
     return Workload(
-        tiny_settings, imagenet, lite, environment="reacher-easy", steps=3, replay=40, dataset=30, generated=30
+        tiny_settings,
+        imagenet,
+        tiny_settings,
+        loop,
+        environment="reacher-easy",
+        steps=3,
+        replay=40,
+        dataset=30,
+        generated=30,
     )
 
 
@@ -95,7 +103,9 @@ def test_networks_compute_in_the_precision_asked_for(monkeypatch: pytest.MonkeyP
             tf32.append(torch.backends.cudnn.allow_tf32)
             return 1.0
 
-        assert [s.compute.precision for s in (workload.ik, workload.imagenet, workload.lite)] == ["tf32"] * 3
+        assert [s.compute.precision for s in (workload.ik, workload.imagenet, workload.lite, workload.loop)] == [
+            "tf32"
+        ] * 4
         return nullcontext(Case("ms", side, side))
 
     monkeypatch.setattr("benchmarks.cases.BUILDERS", {"ik_step": building})
@@ -131,9 +141,15 @@ def test_on_a_cpu_only_the_batches_of_288_filters_are_smaller() -> None:
     assert cpu.imagenet.encoder == gpu.imagenet.encoder
 
 
+def test_a_gpu_is_measured_in_the_paper_s_training_loop() -> None:
+    gpu, cpu = (paper_workload(REPOSITORY / "experiments", torch.device(name)) for name in ("cuda", "cpu"))
+    assert (gpu.loop.encoder, gpu.loop.train.batch_size) == (gpu.ik.encoder, 128)
+    assert cpu.loop.encoder == cpu.lite.encoder
+
+
 def test_plain_sac_has_the_same_losses(tiny_settings: Settings) -> None:
     ours, plain = agents(tiny_settings, actions=2, device=CPU)
-    batch = random_batch(tiny_settings, 8, 2, CPU)
+    batch = random_draws(tiny_settings, 8, 2, CPU)
     for step in range(4):
         metrics = ours.update(batch, step), plain.update(batch, step)
         assert len(metrics[1]) == (6 if step % 2 == 0 else 2)
@@ -142,7 +158,7 @@ def test_plain_sac_has_the_same_losses(tiny_settings: Settings) -> None:
 
 def test_plain_sac_moves_the_same_running_statistics(tiny_settings: Settings) -> None:
     ours, plain = agents(tiny_settings, actions=2, device=CPU)
-    batch = random_batch(tiny_settings, 8, 2, CPU)
+    batch = random_draws(tiny_settings, 8, 2, CPU)
     ours.update(batch, 0)
     plain.update(batch, 0)
     for owner, reference in ((ours.actor, plain.actor), (ours.critic, plain.critic), (ours.target, plain.target)):

@@ -6,7 +6,7 @@ import torch
 
 from benchmarks.network_cases import agents
 from benchmarks.workload import changed
-from rlpt.agents.sac import Batch
+from rlpt.data.batch import Transitions
 from rlpt.data.replay import ReplayBuffer
 from rlpt.envs.pixels import PixelEnvironment, action_size
 from rlpt.settings import Settings
@@ -14,7 +14,7 @@ from rlpt.settings import Settings
 _STEPS = 40
 
 
-def replayed_batch(settings: Settings) -> Batch:
+def replayed_batch(settings: Settings) -> Transitions:
     """Returns a batch from the transitions of random actions."""
     env = PixelEnvironment("reacher-easy", settings.environment, seed=37)
     actions = action_size(env)

@@ -3,7 +3,6 @@
 import copy
 import math
 from collections.abc import Callable, Iterable, Sequence
-from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
 from typing import NamedTuple
@@ -15,6 +14,7 @@ from torch.nn import functional as F
 
 from rlpt.agents.captured import CapturedUpdate, Metrics
 from rlpt.checkpoint import State, optimiser_state, set_optimiser_state
+from rlpt.data.batch import DrawnBatch, Transitions
 from rlpt.data.crops import center_crop
 from rlpt.errors import require_finite
 from rlpt.files import write_safetensors
@@ -36,22 +36,6 @@ class Kind(NamedTuple):
     actor: bool
     "Also alpha."
     target: bool
-
-
-@dataclass(frozen=True)
-class Batch:
-    """Transitions from the replay buffer, cropped, on the agent's device."""
-
-    observations: Tensor
-    "uint8 [batch, 3 · frame_stack, crop, crop]"
-    actions: Tensor
-    "float32 [batch, actions], in [-1, 1]"
-    rewards: Tensor
-    "float32 [batch, 1]"
-    discounts: Tensor
-    "float32 [batch, 1]: the environment's own; 0 only where a task, not the clock, ended the episode"
-    next_observations: Tensor
-    "like observations"
 
 
 class SAC:
@@ -95,24 +79,19 @@ class SAC:
         self._noise_random = torch_stream(seed, "policy noise", device)
         self.noise: Noise = self._gaussian_noise
         self._make_optimisers()
-        self._updates = self._capturing()
+        self._captured = self._uncaptured()
 
     def _gaussian_noise(self, shape: tuple[int, ...]) -> Tensor:
         return torch.randn(shape, generator=self._noise_random, device=self.device)
 
     def _make_optimisers(self) -> None:
         agent = self.settings
-        self.actor_optimiser = self._adam(self.actor.parameters(), agent.actor_learning_rate, agent.betas, fused=True)
-        self.critic_optimiser = self._adam(
-            self.critic.parameters(), agent.critic_learning_rate, agent.betas, fused=True
-        )
+        self.actor_optimiser = self._adam(self.actor.parameters(), agent.actor_learning_rate, agent.betas)
+        self.critic_optimiser = self._adam(self.critic.parameters(), agent.critic_learning_rate, agent.betas)
         self.alpha_optimiser = self._adam([self.log_alpha], agent.alpha_learning_rate, agent.alpha_betas)
 
-    def _adam(
-        self, parameters: Iterable[Tensor], rate: float, betas: tuple[float, float], fused: bool = False
-    ) -> torch.optim.Adam:
-        capturable = self.device.type == "cuda"
-        return torch.optim.Adam(parameters, lr=rate, betas=betas, fused=fused, capturable=capturable)
+    def _adam(self, parameters: Iterable[Tensor], rate: float, betas: tuple[float, float]) -> torch.optim.Adam:
+        return torch.optim.Adam(parameters, lr=rate, betas=betas, fused=True, capturable=self.device.type == "cuda")
 
     @property
     def alpha(self) -> Tensor:
@@ -135,11 +114,11 @@ class SAC:
         feature_map = self.critic.encoder.evaluate(_scaled(images), self.actor.statistics)
         return self.actor.distribution(feature_map)
 
-    def update(self, batch: Batch, step: int) -> Metrics:
+    def update(self, batch: Transitions, step: int) -> Metrics:
         """Takes one gradient step on `batch`.
 
         Args:
-            batch: transitions.
+            batch: transitions. On a GPU, drawn ones are updated with by a CUDA graph, which also cuts them.
             step: the agent step; actor, alpha and target are updated only when it is a multiple of
                 `actor_update_every` and `target_update_every`.
 
@@ -149,15 +128,15 @@ class SAC:
         """
         kind = Kind(step % self.settings.actor_update_every == 0, step % self.settings.target_update_every == 0)
         noises = [self.noise(tuple(batch.actions.shape)) for _ in range(1 + kind.actor)]
-        if self.device.type == "cuda":
-            return self._updates[kind](batch, noises)
+        if self.device.type == "cuda" and isinstance(batch, DrawnBatch):
+            return self._captured[kind](batch, noises)
         return self._update(kind, batch, noises)
 
-    def _capturing(self) -> dict[Kind, CapturedUpdate]:
+    def _uncaptured(self) -> dict[Kind, CapturedUpdate]:
         kinds = (Kind(actor, target) for actor in (False, True) for target in (False, True))
         return {kind: CapturedUpdate(partial(self._update, kind)) for kind in kinds}
 
-    def _update(self, kind: Kind, batch: Batch, noises: Sequence[Tensor]) -> Metrics:
+    def _update(self, kind: Kind, batch: Transitions, noises: Sequence[Tensor]) -> Metrics:
         observations = _scaled(batch.observations)
         metrics = self._update_critic(batch, observations, noises[0])
         if kind.actor:
@@ -166,7 +145,7 @@ class SAC:
             self._update_target()
         return metrics
 
-    def _update_critic(self, batch: Batch, observations: Tensor, noise: Tensor) -> Metrics:
+    def _update_critic(self, batch: Transitions, observations: Tensor, noise: Tensor) -> Metrics:
         next_observations = _scaled(batch.next_observations)
         with torch.no_grad():
             feature_map, seen = self.critic.encoder(next_observations)
@@ -250,7 +229,7 @@ class SAC:
         with torch.no_grad():
             self.log_alpha.copy_(state["log_alpha"])
         self._noise_random.set_state(state["noise"])
-        self._updates = self._capturing()  # what was captured knows the optimisers' former tensors
+        self._captured = self._uncaptured()  # what was captured knows the optimisers' former tensors
 
 
 def _action(batch: Tensor) -> np.ndarray:

@@ -1,4 +1,4 @@
-"""Frames in a GPU's memory, and what is cut out of them there.
+"""Frames in a GPU's memory.
 
 Written for any device, so that tests can compare it with the host's way, which is several times faster on a CPU.
 """
@@ -6,6 +6,8 @@ Written for any device, so that tests can compare it with the host's way, which 
 import numpy as np
 import torch
 from torch import Tensor
+
+from rlpt.data.batch import DrawnBatch
 
 
 class DeviceFrames:
@@ -24,23 +26,10 @@ class DeviceFrames:
             self._frames = larger
         self._frames[first:end] = on_device(planes, self._frames.device)
 
-    def stacks(self, numbers: np.ndarray, tops: np.ndarray, lefts: np.ndarray, crop: int) -> Tensor:
-        """Cuts each stack's frames at the stack's own offset.
-
-        Args:
-            numbers: int64 [batch, frame_stack], frames of each stack.
-            tops: int64 [batch], first row of each crop.
-            lefts: int64 [batch], first column.
-            crop: height and width of the crops.
-
-        Returns:
-            uint8 [batch, 3 · frame_stack, crop, crop].
-        """
-        windows = self._frames.unfold(2, crop, 1).unfold(3, crop, 1)  # [frames, 3, tops, lefts, crop, crop]
-        index, top, left = (
-            on_device(values, self._frames.device) for values in (numbers, tops[:, None], lefts[:, None])
-        )
-        return windows[index, :, top, left].reshape(len(numbers), -1, crop, crop)
+    def drawn(self, places: np.ndarray, outcomes: np.ndarray, crop: int) -> DrawnBatch:
+        """Returns a batch of crops of these frames; see `DrawnBatch` for the arguments."""
+        device = self._frames.device
+        return DrawnBatch(self._frames, crop, on_device(places, device), on_device(outcomes, device))
 
 
 def on_device(array: np.ndarray, device: torch.device) -> Tensor:

@@ -6,20 +6,18 @@ import os
 import zlib
 from io import FileIO
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
 import torch
 from numpy.lib.stride_tricks import sliding_window_view
 
+from rlpt.data.batch import Batch, Transitions
 from rlpt.data.crops import random_offsets
-from rlpt.data.device_frames import DeviceFrames, on_device
+from rlpt.data.device_frames import DeviceFrames
 from rlpt.data.stacks import stack_indices
 from rlpt.errors import UsageError
 from rlpt.streams import generator_state, set_generator_state, stream
-
-if TYPE_CHECKING:
-    from rlpt.agents.sac import Batch
 
 _CPU = torch.device("cpu")
 
@@ -53,7 +51,7 @@ class ReplayBuffer:
             actions: |A|.
             seed: of the streams that draw transitions and crops.
             file: holds the frames, if they are to outlive this process; None: memory.
-            device: where batches go. A GPU keeps a copy of all frames and cuts the stacks itself.
+            device: where batches go. A GPU keeps a copy of all frames, and batches for it are not cut yet.
         """
         self.capacity = capacity
         self._frame_stack = frame_stack
@@ -66,7 +64,6 @@ class ReplayBuffer:
         self._frames = np.zeros(shape, np.uint8) if file is None else np.memmap(file, np.uint8, "r", shape=shape)
         # Episodes of fewer than 50 steps are rare.
         self._copy = DeviceFrames(steps + steps // 50 + 1, size, device) if device.type == "cuda" else None
-        self._device = device
         self._checksum = 0  # of all frames, in order
         self._frame = np.zeros(steps, np.int64)  # number of the frame of o_t
         self._age = np.zeros(steps, np.uint8)  # frames before it in its episode, at most frame_stack - 1
@@ -115,30 +112,34 @@ class ReplayBuffer:
         self._checksum = zlib.crc32(planes.data, self._checksum)
         self._frame_count += 1
 
-    def sample(self, batch_size: int, crop: int) -> "Batch":
+    def sample(self, batch_size: int, crop: int) -> Transitions:
         """Draws transitions uniformly, with replacement, and crops each of their observations at its own offset.
 
         Args:
             batch_size: number of transitions.
             crop: height and width of the crops.
         """
-        from rlpt.agents.sac import Batch
-
         drawn = self._index_random.integers(self._end - len(self), self._end, batch_size)
+        columns = self._actions[drawn], self._rewards[drawn, None], self._discounts[drawn, None]
         newest, age = self._frame[drawn], self._age[drawn]
-        columns = (self._actions[drawn], self._rewards[drawn, None], self._discounts[drawn, None])
-        observations = self._stacks(newest, age, crop)
-        actions, rewards, discounts = (on_device(column, self._device) for column in columns)
-        return Batch(observations, actions, rewards, discounts, self._stacks(newest + 1, age + 1, crop))
-
-    def _stacks(self, newest: np.ndarray, age: np.ndarray, crop: int) -> torch.Tensor:
-        numbers = stack_indices(newest, age, self._frame_stack)
-        tops, lefts = random_offsets(self._crop_random, len(newest), self._frames.shape[2], crop)
+        pair = self._places(newest, age, crop), self._places(newest + 1, age + 1, crop)
         if self._copy:
-            return self._copy.stacks(numbers, tops, lefts, crop)
+            return self._copy.drawn(np.stack(pair), np.hstack(columns), crop)
+        observations, next_observations = (self._cut(places, crop) for places in pair)
+        actions, rewards, discounts = (torch.from_numpy(column) for column in columns)
+        return Batch(observations, actions, rewards, discounts, next_observations)
+
+    def _places(self, newest: np.ndarray, age: np.ndarray, crop: int) -> np.ndarray:
+        """Returns the frames of each observation and its crop's top and left, int64 [batch, frame_stack + 2]."""
+        numbers = stack_indices(newest, age, self._frame_stack)
+        offsets = random_offsets(self._crop_random, len(newest), self._frames.shape[2], crop)
+        return np.column_stack([numbers, *offsets])
+
+    def _cut(self, places: np.ndarray, crop: int) -> torch.Tensor:
+        """Returns uint8 [batch, 3 · frame_stack, crop, crop]."""
         windows = sliding_window_view(self._frames, (crop, crop), axis=(2, 3))  # [frames, 3, tops, lefts, crop, crop]
-        stacks = windows[numbers, :, tops[:, None], lefts[:, None]]
-        return torch.from_numpy(stacks.reshape(len(newest), -1, crop, crop))
+        stacks = windows[places[:, :-2], :, places[:, -2:-1], places[:, -1:]]
+        return torch.from_numpy(stacks.reshape(len(places), -1, crop, crop))
 
     def state(self) -> dict[str, Any]:
         """Returns what `restore` needs beside the frames' file, whose content is safely on disk afterwards."""

@@ -1,63 +1,99 @@
 """The update as a CUDA graph against the same update, operation by operation."""
 
-from dataclasses import fields
-from functools import partial
+from dataclasses import replace
+from typing import Any
 
 import pytest
 import torch
 
+from benchmarks.network_cases import random_draws
+from benchmarks.workload import changed
 from rlpt.agents.captured import CapturedUpdate, Metrics
-from rlpt.agents.sac import SAC, Batch
+from rlpt.agents.sac import SAC
+from rlpt.data.batch import DrawnBatch, Transitions
+from rlpt.models import batch_norm, encoder
 from rlpt.settings import Settings
-
-pytestmark = pytest.mark.skipif(not torch.cuda.is_available(), reason="needs a CUDA device")
+from tests.agents.recorded_graph import record_on_the_cpu
 
 UPDATES = 12
 "Enough for every kind of update to be warmed up, captured and replayed."
 
+DEVICES = [
+    "cpu",
+    pytest.param("cuda", marks=pytest.mark.skipif(not torch.cuda.is_available(), reason="needs a CUDA device")),
+]
 
-def batches(settings: Settings, device: torch.device) -> list[Batch]:
+
+@pytest.fixture(params=DEVICES)
+def device(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> torch.device:
+    """The device to update on; a CPU records graphs in Python and uses a GPU's batch norm."""
+    if request.param == "cpu":
+        record_on_the_cpu(monkeypatch)
+        monkeypatch.setattr(encoder, "batch_norm_relu", batch_norm._by_the_framework)
+    return torch.device(request.param)
+
+
+def draws(settings: Settings, device: torch.device) -> list[DrawnBatch]:
+    """Returns one batch an update, all from the same frames."""
+    every = random_draws(settings, 8, 2, device)
     random = torch.Generator().manual_seed(0)
-    shape = (8, 9, settings.encoder.crop, settings.encoder.crop)
-
-    def batch() -> Batch:
-        images = [torch.randint(0, 256, shape, generator=random, dtype=torch.uint8) for _ in range(2)]
-        actions = torch.rand(8, 2, generator=random) * 2 - 1
-        parts = (images[0], actions, torch.rand(8, 1, generator=random), torch.ones(8, 1), images[1])
-        return Batch(*(part.to(device) for part in parts))
-
-    return [batch() for _ in range(UPDATES)]
+    orders = [torch.randperm(8, generator=random).to(device) for _ in range(UPDATES)]
+    return [replace(every, places=every.places[:, order], outcomes=every.outcomes + order[0]) for order in orders]
 
 
-def learned(agent: SAC, given: list[Batch]) -> tuple[list[dict[str, float]], dict[str, torch.Tensor]]:
+def learned(agent: SAC, batches: list[Transitions]) -> tuple[list[dict[str, float]], dict[str, torch.Tensor]]:
     """Makes one update a batch; returns their metrics and the weights after them."""
     rows: list[dict[str, float]] = []
-    for step, batch in enumerate(given):
+    for step, batch in enumerate(batches):
         rows.append({name: value.item() for name, value in agent.update(batch, step).items()})
     return rows, {**agent.critic.state_dict(), **agent.actor.state_dict(), "log_alpha": agent.log_alpha.detach()}
 
 
-def test_replayed_updates_are_the_updates(tiny_settings: Settings) -> None:
-    device = torch.device("cuda")
-    captured, eager = (SAC(tiny_settings, 2, 0, device) for _ in range(2))
-    eager._updates = {kind: partial(eager._update, kind) for kind in eager._updates}  # type: ignore[misc]
-    given = batches(tiny_settings, device)
-    rows, weights = learned(captured, given)
-    expected_rows, expected_weights = learned(eager, given)
-    assert sum(update._graph is not None for update in captured._updates.values()) == 2
+@pytest.mark.parametrize("precision", ["float32", "bfloat16"])
+def test_replayed_updates_are_the_updates(tiny_settings: Settings, precision: str, device: torch.device) -> None:
+    """Whole batches are updated with operation by operation."""
+    settings = changed(tiny_settings, "compute", precision=precision)
+    captured, eager = (SAC(settings, 2, 0, device) for _ in range(2))
+    captured.device = torch.device("cuda")
+    captured.noise = lambda shape: torch.randn(shape, generator=captured._noise_random, device=device)
+    drawn = draws(settings, device)
+    rows, weights = learned(captured, [*drawn])
+    expected_rows, expected_weights = learned(eager, [batch.cut() for batch in drawn])
+    assert sum(update._graph is not None for update in captured._captured.values()) == 2
+    assert not any(update._graph for update in eager._captured.values())
+    tolerance = 0 if device.type == "cpu" else 1e-4
     for row, expected in zip(rows, expected_rows, strict=True):
-        assert row == pytest.approx(expected, rel=1e-4)
+        assert row == pytest.approx(expected, rel=tolerance, abs=0)
     for name, tensor in weights.items():
-        torch.testing.assert_close(tensor, expected_weights[name], rtol=1e-4, atol=1e-4)
+        torch.testing.assert_close(tensor, expected_weights[name], rtol=tolerance, atol=tolerance)
 
 
-def test_a_captured_update_reads_the_batch_it_is_given(tiny_settings: Settings) -> None:
-    def mean_reward(batch: Batch, noises: object) -> Metrics:
-        return {"reward": batch.rewards.mean()}
+def test_a_captured_update_reads_the_batch_it_is_given(tiny_settings: Settings, device: torch.device) -> None:
+    """Also after the frames have moved, which needs a new graph."""
+    graphs = set()
 
-    given = batches(tiny_settings, torch.device("cuda"))
-    update = CapturedUpdate(mean_reward)
-    for batch in given:
-        assert update(batch, [])["reward"].item() == pytest.approx(batch.rewards.mean().item())
-    assert update._graph is not None
-    assert len(update._inputs) == len(fields(Batch))
+    def brightness(batch: DrawnBatch, noises: Any) -> Metrics:
+        return {"brightness": (batch.observations.float() + batch.rewards[..., None, None] + noises[0]).mean()}
+
+    update = CapturedUpdate(brightness)
+    given = draws(tiny_settings, device)
+    moved = given[0].frames.clone()
+    given += [replace(batch, frames=moved) for batch in given]
+    moved //= 2
+    for number, batch in enumerate(given):
+        noise = torch.full((1,), float(number), device=device)
+        found = update(batch, [noise])["brightness"].item()
+        assert found == pytest.approx(brightness(batch, [noise])["brightness"].item())
+        graphs.add(id(update._graph))
+    assert len(graphs) == 3  # none, one, another
+
+
+def test_a_captured_update_cannot_read_values(tiny_settings: Settings, monkeypatch: pytest.MonkeyPatch) -> None:
+    """What the other tests here rely on: on a GPU this would be an error, too."""
+    record_on_the_cpu(monkeypatch)
+    update = CapturedUpdate(lambda batch, noises: {"reward": torch.tensor(batch.rewards.mean().item())})
+    given = draws(tiny_settings, torch.device("cpu"))
+    for batch in given[:3]:
+        update(batch, [])
+    with pytest.raises(RuntimeError, match="the host waits"):
+        update(given[3], [])

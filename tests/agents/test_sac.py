@@ -8,7 +8,8 @@ import pytest
 import torch
 from torch import nn
 
-from rlpt.agents.sac import SAC, Batch
+from rlpt.agents.sac import SAC
+from rlpt.data.batch import Batch
 from rlpt.errors import UsageError
 from rlpt.models.encoder import ConvEncoder, RunningStatistics, save_encoder
 from rlpt.settings import ComputeSettings, Precision, Settings

@@ -36,7 +36,7 @@ def test_a_device_cuts_the_stacks_that_the_host_cuts(
     buffers = [ReplayBuffer(28, 28, SIZE, 3, 2, seed=1) for _ in range(2)]
     place = torch.device(device)
     for buffer in buffers:
-        buffer._copy, buffer._device = DeviceFrames(expected, SIZE, place), place
+        buffer._copy = DeviceFrames(expected, SIZE, place)
     fill(buffers[0])
     buffers[1]._frames[:] = buffers[0]._frames
     buffers[1].restore(buffers[0].state())
