@@ -1,5 +1,6 @@
 """Learning curves from run folders, as figures that could go into a paper."""
 
+from collections import Counter
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -12,13 +13,13 @@ from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 from matplotlib.ticker import FuncFormatter
 
-from rlpt.figures import STYLE, made_by, save_figure, stamp
+from rlpt.figures import COLOURS, STYLE, made_by, save_figure, stamp
 from rlpt.jobs import Curve, Selection, curves
 from rlpt.manifest import Manifest
 from rlpt.pretraining_plots import draw_pretraining_curves
 from rlpt.results import episodes_folder, read_returns
 
-_PANEL = (2.5, 2.1)
+_PANEL, _LONE_PANEL = (2.5, 2.1), (4.2, 2.7)
 _DASHES = ["", (4, 1.5), (1, 1), (5, 1, 1, 1), (3, 1, 1, 1, 1, 1), (8, 2)]
 
 
@@ -26,7 +27,7 @@ _DASHES = ["", (4, 1.5), (1, 1), (5, 1, 1, 1), (3, 1, 1, 1, 1, 1), (8, 2)]
 class _Style:
     """How a condition's lines look."""
 
-    colour: tuple[float, float, float]
+    colour: str
     dashes: Any
     "As seaborn takes them."
 
@@ -63,8 +64,8 @@ def draw_learning_curves(manifest: Manifest, selection: Selection, runs: Path) -
 
     Each run's episodes are smoothed with a moving average of `plot.smoothing` episodes (as in the paper; at the start
     over as many as there are). Thin lines are runs, unfinished ones up to where they are; thick lines their means, as
-    far as all of a condition's runs go; bands 95 % bootstrap intervals of the mean. An environment without any run has
-    no panel, unless none has one.
+    far as all of a condition's runs go; bands 95 % bootstrap intervals of the mean, for three runs their range. An
+    environment without any run has no panel, a condition without any no entry, unless none has one.
 
     Returns:
         The PNG and PDF, in `<runs>/figures/`.
@@ -89,13 +90,15 @@ def _read(curve: Curve, runs: Path, smoothing: int) -> list[_Shown]:
 def _panels(planned: list[Curve], shown: list[_Shown]) -> Figure:
     environments = list(dict.fromkeys(curve.environment for curve in [each.curve for each in shown] or planned))
     repeats = {curve.environment: curve.job.settings.environment.action_repeat for curve in planned}
-    labels = list(dict.fromkeys(curve.label for curve in planned if curve.environment in environments))
-    palette = sns.color_palette("colorblind", len(labels))
-    styles = {label: _Style(palette[at], _DASHES[at % len(_DASHES)]) for at, label in enumerate(labels)}
+    drawn = {each.curve.label for each in shown if each.steps}
+    labels = dict.fromkeys(curve.label for curve in planned)
+    styles = {label: _style(at) for at, label in enumerate(labels) if label in drawn or not drawn}
     width, height = _PANEL
-    columns = min(len(labels), 2 * len(environments))
-    rows = -(-len(labels) // columns)
-    figure = Figure(figsize=(max(width * len(environments), 3.6), height + 0.8 + 0.2 * rows), layout="constrained")
+    columns = min(len(styles), 2 * len(environments))
+    rows = -(-len(styles) // columns)
+    if len(environments) == 1:
+        width, height = _LONE_PANEL
+    figure = Figure(figsize=(width * len(environments), height + 0.8 + 0.2 * rows), layout="constrained")
     for index, environment in enumerate(environments):
         axes = figure.add_subplot(1, len(environments), index + 1)
         _draw([each for each in shown if each.curve.environment == environment and each.steps], styles, axes)
@@ -108,6 +111,11 @@ def _panels(planned: list[Curve], shown: list[_Shown]) -> Figure:
     return figure
 
 
+def _style(at: int) -> _Style:
+    """Returns the look of a manifest's condition number `at`, unlike the 35 before it."""
+    return _Style(COLOURS[at % len(COLOURS)], _DASHES[(at + at // len(COLOURS)) % len(_DASHES)])
+
+
 def _draw(shown: list[_Shown], styles: dict[str, _Style], axes: Axes) -> None:
     """Draws the runs of one panel thinly, and their means."""
     if not shown:
@@ -115,12 +123,12 @@ def _draw(shown: list[_Shown], styles: dict[str, _Style], axes: Axes) -> None:
     colours = {label: style.colour for label, style in styles.items()}
     for each in shown:
         single = each.returns
-        axes.plot(single["step"], single["smoothed"], color=colours[each.curve.label], linewidth=0.4, alpha=0.6)
+        axes.plot(single["step"], single["smoothed"], color=colours[each.curve.label], linewidth=0.4, alpha=0.5)
     dashes = {label: style.dashes for label, style in styles.items()}
     sns.lineplot(
         _as_far_as_all_go(shown), x="step", y="smoothed", hue="condition", hue_order=styles, palette=colours,
         style="condition", style_order=styles, dashes=dashes, errorbar=("ci", 95), seed=0,
-        legend=False, linewidth=1.2, ax=axes,
+        err_kws={"alpha": 0.12, "linewidth": 0}, legend=False, linewidth=1.4, ax=axes,
     )  # fmt: skip
 
 
@@ -132,7 +140,7 @@ def _as_far_as_all_go(shown: list[_Shown]) -> pd.DataFrame:
 
 def _label(axes: Axes, environment: str, action_repeat: int, first: bool) -> None:
     axes.set_title(environment.replace("-", " ").replace("_", " "))
-    axes.set_xlabel(f"environment steps, in agent steps of {action_repeat}")
+    axes.set_xlabel(f"agent steps (each {action_repeat} physics steps)")
     axes.set_ylabel("training return" if first else "")
     axes.set_ylim(bottom=0)
     axes.xaxis.set_major_formatter(FuncFormatter(lambda steps, _: f"{steps / 1000:g}k" if steps else "0"))
@@ -141,11 +149,8 @@ def _label(axes: Axes, environment: str, action_repeat: int, first: bool) -> Non
 def _caption(figure: Figure, manifest: Manifest, planned: list[Curve], shown: list[_Shown]) -> None:
     """Stamps under the figure what it shows and what made it."""
     drawn = [each.curve for each in shown]
-    counts = {"seeds": len({curve.seed for curve in drawn}), "videos": len({curve.clip for curve in drawn})}
-    repeated = " and ".join(f"{count} {kind}" for kind, count in counts.items() if count > 1)
-    interval = f"mean and 95 % bootstrap interval over {repeated}" if repeated else "one seed, so no interval"
     lines = [
-        f"{manifest.title}. Moving average of {manifest.plot.smoothing} episodes; {interval}; thin: single runs.",
+        f"{manifest.title}. Moving average of {manifest.plot.smoothing} episodes; {_repetitions(drawn)}.",
         made_by(manifest),
     ]
     unfinished = [f"{each.curve.job.slug} at {each.steps:,}" for each in shown if not each.finished]
@@ -158,6 +163,17 @@ def _caption(figure: Figure, manifest: Manifest, planned: list[Curve], shown: li
         names += [curve.job.slug for curve in missing if curve.environment in panels]
         lines.append(f"MISSING {len(missing)} of {len(planned)} runs: {_some(names)}")
     stamp(figure, lines)
+
+
+def _repetitions(drawn: list[Curve]) -> str:
+    """Says what the mean is over, and what the band is: of two or three runs, all that lies between them."""
+    counts = {"seeds": len({curve.seed for curve in drawn}), "videos": len({curve.clip for curve in drawn})}
+    repeated = " and ".join(f"{count} {kind}" for kind, count in counts.items() if count > 1)
+    if not repeated:
+        return "one seed, so no interval" if drawn else "no runs yet"
+    runs = max(Counter((curve.environment, curve.condition) for curve in drawn).values())
+    band = "the runs' range" if runs <= 3 else "the 95 % bootstrap interval"
+    return f"mean over {repeated}, shaded {band}; thin: single runs"
 
 
 def _some(names: list[str]) -> str:

@@ -1,22 +1,23 @@
 """What pretraining learns over its updates, as a figure."""
 
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
 import matplotlib as mpl
 import pandas as pd
-import seaborn as sns
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
 from rlpt.errors import UsageError
-from rlpt.figures import STYLE, made_by, save_figure, stamp
-from rlpt.jobs import Job, Selection, plan
+from rlpt.figures import COLOURS, STYLE, made_by, save_figure, stamp
+from rlpt.jobs import Job, Selection, curves, plan
 from rlpt.manifest import Manifest
 from rlpt.results import EPOCHS_FILE
 
-_PANEL = (3.6, 2.4)
+_PANEL = (4.2, 2.6)
+_COLUMNS = 3
+"Of the legend, whose names may be long."
 
 
 @dataclass(frozen=True)
@@ -43,11 +44,6 @@ class _Shown:
     epochs: pd.DataFrame
     finished: bool
 
-    @property
-    def label(self) -> str:
-        """What tells it from the others: classifiers have seeds."""
-        return f"{self.job.slug}-s{self.job.seed}" if self.job.seed else self.job.slug
-
 
 def draw_pretraining_curves(manifest: Manifest, selection: Selection, runs: Path) -> list[Path]:
     """Draws how well encoders do on held-out data after each epoch, and dotted on what they learn from, during it.
@@ -62,14 +58,20 @@ def draw_pretraining_curves(manifest: Manifest, selection: Selection, runs: Path
     if not shown:
         return []
     kinds = [kind for kind in _KINDS if any(each.kind == kind for each in shown)]
+    names = _names(shown, manifest)
     width, height = _PANEL
     with mpl.rc_context(STYLE):
-        figure = Figure(figsize=(width * len(kinds), height + 0.2 * len(shown)), layout="constrained")
+        figure = Figure(figsize=(width * len(kinds), height + 0.2 * -(-len(shown) // _COLUMNS)), layout="constrained")
         for index, kind in enumerate(kinds):
-            _draw([each for each in shown if each.kind == kind], kind, figure.add_subplot(1, len(kinds), index + 1))
-        figure.legend(loc="outside upper center", frameon=False)
-        lines = [f"{manifest.title}: the encoders. Solid: held-out data; dotted: training data.", made_by(manifest)]
-        unfinished = [each.label for each in shown if not each.finished]
+            own = {name: each for name, each in names.items() if each.kind == kind}
+            _draw(own, kind, _colours(names, manifest), figure.add_subplot(1, len(kinds), index + 1))
+        figure.legend(loc="outside upper center", ncols=min(_COLUMNS, len(shown)), frameon=False)
+        lines = [
+            f"{manifest.title}: the encoders. Solid: held-out data after each epoch; dotted: training data during it, "
+            "with dropout if there is any.",
+            made_by(manifest),
+        ]
+        unfinished = [name for name, each in names.items() if not each.finished]
         if unfinished:
             lines.append(f"UNFINISHED: {', '.join(unfinished)}")
         stamp(figure, lines)
@@ -99,11 +101,27 @@ def _kind_of(epochs: pd.DataFrame) -> _Kind:
     raise ValueError("columns are missing")
 
 
-def _draw(shown: list[_Shown], kind: _Kind, axes: Axes) -> None:
-    for each, colour in zip(shown, sns.color_palette("colorblind", len(shown)), strict=True):
-        updates = each.epochs["updates"]
-        axes.plot(updates, each.epochs[kind.held_out], color=colour, linewidth=1.2, marker=".", label=each.label)
+def _names(shown: list[_Shown], manifest: Manifest) -> dict[str, _Shown]:
+    """Names each encoder after the condition that uses it, or, where one uses several, after its job and seed."""
+    labels = {encoder.id: curve.label for curve in reversed(curves(manifest)) for encoder in curve.job.inputs}
+    found = {labels[each.job.id]: each for each in shown}
+    if len(found) == len(shown):
+        return found
+    return {f"{each.job.slug}-s{each.job.seed}" if each.job.seed else each.job.slug: each for each in shown}
+
+
+def _colours(names: Iterable[str], manifest: Manifest) -> dict[str, str]:
+    """Returns a colour for each name: a condition's own, if that is what it is."""
+    order = [experiment.condition.label for experiment in manifest.experiments]
+    order = order if set(names) <= set(order) else list(names)
+    return {name: COLOURS[at % len(COLOURS)] for at, name in enumerate(order)}
+
+
+def _draw(named: dict[str, _Shown], kind: _Kind, colours: dict[str, str], axes: Axes) -> None:
+    for name, each in named.items():
+        updates, colour = each.epochs["updates"], colours[name]
+        axes.plot(updates, each.epochs[kind.held_out], color=colour, linewidth=1.2, marker=".", label=name)
         axes.plot(updates, each.epochs[kind.training], color=colour, linewidth=0.8, linestyle=":")
-    axes.set_xlabel("gradient steps")
+    axes.set_xlabel("updates")
     axes.set_ylabel(kind.axis)
     axes.set_ylim(bottom=min(0, *axes.get_ylim()), top=1)

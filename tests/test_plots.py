@@ -9,6 +9,7 @@ from matplotlib.figure import Figure
 from PIL import Image
 
 from rlpt import plots
+from rlpt.figures import COLOURS
 from rlpt.files import write_text
 from rlpt.jobs import Curve, Selection, curves
 from rlpt.manifest import Manifest, load_manifest
@@ -92,3 +93,18 @@ def test_a_run_that_ended_before_its_first_episode_did_is_not_missing(
     figure = drawn(manifest, tmp_path, monkeypatch)
     assert [axes.get_title() for axes in figure.axes] == ["reacher easy"]
     assert "MISSING 35 of 36 runs" in figure.get_supxlabel()
+
+
+def test_the_legend_names_what_is_drawn_and_colours_stay(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    manifest = load_manifest(FIGURE_8, "lite")
+    for curve in reacher(manifest, "ik-reacher")[:2]:
+        write_finished_run(curve.job, tmp_path, [1.0, 2.0])
+    figure = drawn(manifest, tmp_path, monkeypatch)
+    (legend,) = figure.legends
+    assert [text.get_text() for text in legend.get_texts()] == ["IK reacher"]
+    assert {line.get_color() for line in figure.axes[0].lines if len(np.asarray(line.get_xdata()))} == {COLOURS[2]}
+    assert "mean over 2 seeds, shaded the runs' range; thin: single runs" in " ".join(figure.get_supxlabel().split())
+
+
+def test_36_conditions_look_different() -> None:
+    assert len({(style.colour, str(style.dashes)) for style in map(plots._style, range(36))}) == 36

@@ -1,6 +1,7 @@
 """The figure of what pretraining learns."""
 
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -9,8 +10,9 @@ from PIL import Image
 
 from rlpt import pretraining_plots
 from rlpt.errors import UsageError
+from rlpt.figures import COLOURS
 from rlpt.files import write_text
-from rlpt.jobs import Selection, plan
+from rlpt.jobs import Job, Selection, plan
 from rlpt.manifest import Manifest, load_manifest
 from rlpt.pretraining_plots import draw_pretraining_curves
 from tests.conftest import REPOSITORY
@@ -59,8 +61,42 @@ def test_unfinished_classifiers_show_accuracy_to_where_they_are(
     lines = [tuple(np.asarray(data).tolist() for data in line.get_data()) for line in axes.lines]
     assert lines == [([10, 20], [0.02, 0.04]), ([10, 20], [0.01, 0.05])] * 2
     (legend,) = figure.legends
-    assert [text.get_text() for text in legend.get_texts()] == ["imagenet-g3", "imagenet-g3-s1"]
-    assert "UNFINISHED: imagenet-g3, imagenet-g3-s1" in " ".join(figure.get_supxlabel().split())
+    assert [text.get_text() for text in legend.get_texts()] == ["groups = 3", "groups = 3, seed 1"]
+    assert "UNFINISHED: groups = 3, groups = 3, seed 1" in " ".join(figure.get_supxlabel().split())
+
+
+def legend_and_colours(
+    manifest: Manifest, jobs: list[Job], runs: Path, monkeypatch: pytest.MonkeyPatch
+) -> dict[str, Any]:
+    """Draws one epoch of each job; returns the colours by name."""
+    for job in jobs:
+        write_text(job.folder(runs).partial / "epochs.csv", "step,updates,train_r2,test_r2\n1,10,0.1,0.2\n")
+    (axes,) = drawn(manifest, runs, monkeypatch).axes
+    return {str(line.get_label()): line.get_color() for line in axes.lines if line.get_marker() == "."}
+
+
+def test_an_encoder_has_the_name_and_colour_of_the_condition_that_uses_it(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    manifest = load_manifest(EXPERIMENTS / "fig08_ik.toml", "lite")
+    jobs = [job for job in plan(manifest) if job.stage == "pretrain"]
+    found = legend_and_colours(manifest, jobs, tmp_path, monkeypatch)
+    assert found == {"IK cheetah": COLOURS[1], "IK reacher": COLOURS[2], "IK walker": COLOURS[3]}
+
+
+def test_several_encoders_of_one_condition_have_their_own_names(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    manifest = load_manifest(EXPERIMENTS / "fig11_budget.toml", "lite")
+    jobs = [job for job in plan(manifest) if job.stage == "pretrain" and "-t5000" in job.slug]
+    found = legend_and_colours(manifest, jobs, tmp_path, monkeypatch)
+    assert found == dict(zip([job.slug for job in jobs], COLOURS, strict=False))
+    assert len(found) == 3
+
+
+def test_the_report_has_the_same_colours() -> None:
+    style = (REPOSITORY / "rlpt" / "templates" / "report.css").read_text()
+    assert "; ".join(f"--s{at}: {colour}" for at, colour in enumerate(COLOURS)) in style
 
 
 @pytest.mark.parametrize("text", ["", "step,upd", "step,updates,loss\n1,2,3\n"])
