@@ -72,7 +72,7 @@ bench: setup ## Speed and memory beside a plain implementation
 # A login node need not be able to render.
 reproduce-all: $(if $(filter slurm,$(EXECUTOR)),,$(DRAWINGS)) $(CURVES) ## Every figure: run (or submit) what is missing, then draw
 
-report: setup ## Judge every claim of the paper: the authors' logs, and what is finished
+report: setup ## Judge the claims of the paper: the authors' logs, and what is finished
 	$(RLPT) report $(addprefix --runs ,$(RUNS) $(wildcard results/*/*)) --out $(if $(KEPT),runs,$(RUNS))/report
 
 figures: $(if $(KEPT),setup,$(DRAWINGS)) ## Redraw every figure from what exists (RUNS=results/…: what is kept); what is missing is labelled

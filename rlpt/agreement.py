@@ -8,7 +8,7 @@ from rlpt.claims import MARGIN, Metric
 from rlpt.results import DataSet, Encoder, Run, baseline_of, grouped, scores_of
 from rlpt.stats import Difference, difference, equivalent
 
-Way = Literal["up", "down", "undecided", "not run"]
+Way = Literal["up", "down", "undecided", "no baseline"]
 _METRICS: tuple[Metric, ...] = ("final", "auc")
 
 
@@ -85,7 +85,7 @@ def against_baseline(runs: list[Run], data: DataSet) -> Difference | None:
 def _way(runs: list[Run], data: DataSet) -> Way:
     found = against_baseline(runs, data)
     if found is None:
-        return "not run"
+        return "no baseline"
     return "up" if found.low > 0 else "down" if found.high < 0 else "undecided"
 
 

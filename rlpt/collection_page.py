@@ -15,7 +15,7 @@ from rlpt.jobs import Curve, Job, Stage, curves, plan
 from rlpt.manifest import Manifest
 from rlpt.pages import render_page
 from rlpt.provenance import read_sessions
-from rlpt.report_sections import differences_from_paper
+from rlpt.report_sections import differences_from_paper, settings_text
 from rlpt.results import (
     EPOCHS_FILE,
     Run,
@@ -144,9 +144,15 @@ def _prepared(planned: list[Curve], sessions: dict[str, list[dict[str, Any]]]) -
 
 
 def _settings(manifest: Manifest) -> dict[str, str]:
-    """Returns what differs from the paper's settings, once where all conditions agree, else by condition."""
-    found = {each.condition.label: differences_from_paper(each.settings) for each in manifest.experiments}
-    return found if len(set(found.values())) > 1 else {"all conditions": next(iter(found.values()))}
+    """Returns what differs from the paper's settings: what all conditions share, then what each has beside it."""
+    changed = {each.condition.label: differences_from_paper(each.settings) for each in manifest.experiments}
+    first = next(iter(changed.values()))
+    shared = {key: value for key, value in first.items() if all(own.get(key) == value for own in changed.values())}
+    rows = {"all conditions": settings_text(shared)}
+    for label, own in changed.items():
+        if beside := {key: value for key, value in own.items() if key not in shared}:
+            rows[label] = settings_text(beside)
+    return rows
 
 
 def _outcomes(runs: list[Run]) -> list[Outcome]:

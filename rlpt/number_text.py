@@ -22,6 +22,12 @@ def signed(value: float, digits: int = 0) -> str:
     return text if text.startswith(MINUS) or not value > 0 or not text.strip("0.") else f"+{text}"
 
 
+def counted(count: int | str, word: str) -> str:
+    """Returns "1 run", "1,234 runs" or, of a range, "1–3 runs"."""
+    text = count if isinstance(count, str) else number(count)
+    return f"{text} {word}{'' if text == '1' else 's'}"
+
+
 def interval(found: Interval, digits: int = 0) -> str:
     """Returns "319 [288, 340]", or what is there instead of an interval."""
     if not found.known:

@@ -23,7 +23,9 @@ def render_page(name: str, context: dict[str, Any]) -> str:
         trim_blocks=True,
         lstrip_blocks=True,
     )
-    environment.filters |= {key: getattr(number_text, key) for key in ("number", "signed", "interval", "gap", "task")}
+    environment.filters |= {
+        key: getattr(number_text, key) for key in ("number", "signed", "counted", "interval", "gap", "task")
+    }
     environment.globals |= {"ends": number_text.ends, "readings": readings}
 
     def source(file: str) -> Markup:

@@ -1,4 +1,4 @@
-"""The report: every claim of the paper with its verdict, as one HTML page, as Markdown, and as JSON for programs."""
+"""The report: the paper's claims with their verdicts, as one HTML page, as Markdown, and as JSON for programs."""
 
 import json
 from collections.abc import Sequence
@@ -7,19 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from rlpt.agreement import encoder_outcomes
-from rlpt.claims import (
-    EXPECTATIONS,
-    MARGIN,
-    METRICS,
-    VERDICTS,
-    Claim,
-    Finding,
-    Judgement,
-    Verdict,
-    check_claims,
-    judge,
-    load_claims,
-)
+from rlpt.claims import EXPECTATIONS, MARGIN, METRICS, Claim, check_claims, load_claims
 from rlpt.errors import UsageError
 from rlpt.files import write_text
 from rlpt.manifest import Manifest
@@ -37,6 +25,7 @@ from rlpt.report_sections import (
 )
 from rlpt.results import load_runs
 from rlpt.stats import deviation_range
+from rlpt.verdicts import VERDICTS, Finding, Judgement, Verdict, judge
 
 FILES = ("index.html", "report.md", "claims.json")
 

@@ -1,7 +1,7 @@
 """What each section of the report shows, computed from data sets; rlpt/templates/ lays it out."""
 
 import os
-from collections.abc import Hashable, Iterable, Sequence
+from collections.abc import Hashable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from statistics import median
@@ -11,14 +11,15 @@ import numpy as np
 
 from rlpt.agreement import Agreement, Direction, agreements, directions
 from rlpt.charts import Bar, Chart, Line, bar, chart, curve_line, end_of, top_of
-from rlpt.claims import BOUNDARIES, Claim, Judgement
+from rlpt.claims import Claim
 from rlpt.manifest import Manifest
-from rlpt.number_text import interval, task
+from rlpt.number_text import counted, interval, task
 from rlpt.published import FOLDER
 from rlpt.results import DataSet, Run, figure_number, grouped, read_json
 from rlpt.settings import Settings
 from rlpt.stats import aggregate
 from rlpt.summaries import PROFILE_THRESHOLDS, AcrossTasks, ConditionSummary, across_tasks, condition_summaries
+from rlpt.verdicts import BOUNDARIES, Judgement
 
 _SLOTS = 6
 "Different lines that the style sheet knows."
@@ -195,7 +196,7 @@ def _repetitions(runs: list[Run]) -> str:
         counts = sorted({len({of(run) for run in cell if word == "seed" or run.video}) for cell in cells} - {0})
         if counts:
             several = "–".join(map(str, counts if len(counts) < 2 else [counts[0], counts[-1]]))
-            parts.append(f"{several} {word}{'s' if counts[-1] > 1 else ''}")
+            parts.append(counted(several, word))
     return ", ".join(parts)
 
 
@@ -267,9 +268,8 @@ def _machine(run: Run) -> str:
         return "GTX 1080 Ti partition"
     sessions = read_json(run.path / "provenance.json").get("sessions") or [{}]
     machine = sessions[-1].get("machine", {})
-    return str(
-        machine.get("gpu") or f"{machine.get('processor', 'unknown')}, {sessions[-1].get('threads', '?')} threads"
-    )
+    threads = counted(str(sessions[-1].get("threads", "?")), "thread")
+    return str(machine.get("gpu") or f"{machine.get('processor', 'unknown')}, {threads}")
 
 
 def run_rows(data: DataSet, out: Path) -> list[RunRow]:
@@ -281,7 +281,7 @@ def _run_row(run: Run, out: Path) -> RunRow:
     if run.path is None or run.job is None:
         link = ("runs.csv", _address(FOLDER / "runs.csv", out))
         return RunRow(run, "the published code's", "authors' log", [link])
-    settings = differences_from_paper(run.job.settings)
+    settings = settings_text(differences_from_paper(run.job.settings))
     files = sorted(path for path in run.path.iterdir() if path.is_file() and not path.name.startswith("."))
     code = read_json(run.path / "provenance.json").get("code", {})
     commit = str(code.get("commit") or "unknown")[:9] + ("+changes" if code.get("dirty") else "")
@@ -293,10 +293,15 @@ def _address(path: Path, out: Path) -> str:
     return Path(os.path.relpath(path.resolve(), out.resolve())).as_posix()
 
 
-def differences_from_paper(settings: Settings) -> str:
-    """Returns the settings that are not the paper's, as "train.steps = 25000, …"; or that there are none."""
-    changed = []
+def differences_from_paper(settings: Settings) -> dict[str, Any]:
+    """Returns the settings that are not the paper's, such as {"train.steps": 25000}."""
+    changed: dict[str, Any] = {}
     for section, values in settings.model_dump(mode="json").items():
         usual: dict[str, Any] = getattr(Settings(), section).model_dump(mode="json")
-        changed += [f"{section}.{key} = {value}" for key, value in values.items() if value != usual[key]]
-    return ", ".join(changed) or "the paper's defaults"
+        changed |= {f"{section}.{key}": value for key, value in values.items() if value != usual[key]}
+    return changed
+
+
+def settings_text(changed: Mapping[str, Any]) -> str:
+    """Returns "train.steps = 25000, …"; or that there are none."""
+    return ", ".join(f"{key} = {value}" for key, value in changed.items()) or "the paper's defaults"

@@ -183,7 +183,7 @@ def test_the_page_says_what_came_out_and_what_did_not(tmp_path: Path) -> None:
     write_text(folder.partial / "episodes.csv", "step,episode,return\n250,1,1.0\n500,2,1.0\n")
     draw_learning_curves(manifest, Selection(), out)
     page = collection_page(manifest, out)
-    assert "5 of 12 training runs on reacher easy are finished; stopped early: 1; not started: 6." in page
+    assert "Of 12 training runs on reacher easy, 5 are finished; stopped early: 1; not started: 6." in page
     assert "None has begun on cheetah run, walker walk." in page
     assert "numbers are not comparable with the paper's" in page
     assert "![Learning curves](figures/fig08_ik-lite.png)" in page

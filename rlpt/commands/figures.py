@@ -64,7 +64,7 @@ def plot(
 )
 @click.option("--out", type=click.Path(path_type=Path), default=Path("runs/report"), show_default=True)
 def report(manifests: tuple[Path, ...], profiles: tuple[str, ...], folders: tuple[Path, ...], out: Path) -> None:
-    """Judge every claim of the paper, by the authors' logs and by finished runs, in one HTML page.
+    """Judge the claims of the paper, by the authors' logs and by finished runs, in one HTML page.
 
     Without a MANIFEST it looks at those of the paper's figures and at the controls. Beside index.html it writes
     report.md and claims.json.
