@@ -1,29 +1,32 @@
-"""Which form of the grouped convolutions is fastest: `python -m benchmarks.convolution_forms --device cuda`.
+"""Which form of a convolution is fastest: `python -m benchmarks.convolution_forms --device cuda`.
 
-A layer of the paper's encoder between two others, 90 channels in 3 groups on 39×39 pixels, forward and backward. Forms:
-as it is; each group's 30 channels padded to 32; dense, with zeros between the groups; each group in tensors of its own.
-Each in both memory layouts.
+A layer of the paper's encoder between two others, forward and backward. Of 90 channels in 3 groups on 39×39 pixels: as
+it is; each group's 30 channels padded to 32; dense, with zeros between the groups; each group in tensors of its own. Of
+90 channels without groups on 29×29 pixels: as it is, and padded to 96. Each in both memory layouts, and on a GPU with
+cuDNN's own choice of algorithm as well as with the fastest that it finds by trying.
 """
 
 from collections.abc import Callable
+from itertools import product
 
 import click
 import torch
 from torch import Tensor
 from torch.nn import functional as F
 
+from rlpt.arithmetic import computing
 from rlpt.bench import milliseconds
-from rlpt.precision import multiplying_in
 from rlpt.settings import Precision
 
-_BATCH, _PIXELS, _GROUPS, _CHANNELS = 128, 39, 3, 30
-_PADDED = 32
+_BATCH, _GROUPS, _CHANNELS = 128, 3, 30
+_PIXELS, _UNGROUPED_PIXELS = 39, 29
+_PADDED, _UNGROUPED_PADDED = 32, 96
 Convolution = tuple[Tensor, Tensor, int]
 "Images, weights and groups."
 
 
 def forms(device: torch.device, dtype: torch.dtype, layout: torch.memory_format) -> dict[str, list[Convolution]]:
-    """Returns the same layer in each form, as one convolution or several, ready for gradients."""
+    """Returns both layers in each form, as one convolution or several, ready for gradients."""
     random = torch.Generator().manual_seed(0)
     images = torch.randn(_BATCH, _GROUPS, _CHANNELS, _PIXELS, _PIXELS, generator=random)
     weight = torch.randn(_GROUPS, _CHANNELS, _CHANNELS, 3, 3, generator=random)
@@ -39,6 +42,11 @@ def forms(device: torch.device, dtype: torch.dtype, layout: torch.memory_format)
         "dense": [(images.flatten(1, 2), dense.flatten(2, 3).flatten(0, 1), 1)],
         "apart": [(images[:, group], weight[group], 1) for group in range(_GROUPS)],
     }
+
+    for name, channels in (("ungrouped", _GROUPS * _CHANNELS), ("ungrouped, 96", _UNGROUPED_PADDED)):
+        shape = (_BATCH, channels, _UNGROUPED_PIXELS, _UNGROUPED_PIXELS)
+        weights = torch.randn(channels, channels, 3, 3, generator=random)
+        found[name] = [(torch.randn(shape, generator=random), weights, 1)]
 
     def ready(tensor: Tensor) -> Tensor:
         return tensor.to(device, dtype).contiguous(memory_format=layout).requires_grad_()
@@ -64,16 +72,26 @@ def training_step(form: list[Convolution]) -> Callable[[], None]:
 @click.option("--device", default="cpu", show_default=True)
 @click.option("--repeats", default=20, show_default=True)
 def main(device: str, repeats: int) -> None:
-    """Prints a line for each precision, layout and form."""
+    """Prints a line for each precision, layout, choice of algorithm and form."""
     place = torch.device(device)
+    on_a_gpu = place.type == "cuda"
     precisions: tuple[Precision, ...] = ("float32", "tf32", "bfloat16")
-    for name in precisions if place.type == "cuda" else ("float32", "bfloat16"):
+    for name in precisions if on_a_gpu else ("float32", "bfloat16"):
         dtype = torch.bfloat16 if name == "bfloat16" else torch.float32
-        for layout in (torch.contiguous_format, torch.channels_last):
+        for layout, tried in product((torch.contiguous_format, torch.channels_last), (False, True)[: 1 + on_a_gpu]):
             for form, tensors in forms(place, dtype, layout).items():
-                with multiplying_in(name):
-                    duration = milliseconds(training_step(tensors), place, repeats, warm_ups=1)()
-                click.echo(f"{name:9} {str(layout).removeprefix('torch.'):17} {form:13} {duration:8.2f} ms")
+                text = _duration(tensors, place, repeats, name, tried)
+                choice = "tried" if tried else "chosen"
+                click.echo(f"{name:9} {str(layout).removeprefix('torch.'):17} {choice:7} {form:13} {text}")
+
+
+def _duration(form: list[Convolution], device: torch.device, repeats: int, precision: Precision, tried: bool) -> str:
+    with computing(precision):
+        torch.backends.cudnn.benchmark = tried
+        try:
+            return f"{milliseconds(training_step(form), device, repeats, warm_ups=1)():8.2f} ms"
+        except RuntimeError as error:  # cuDNN may have no algorithm for a form
+            return str(error).splitlines()[0]
 
 
 if __name__ == "__main__":

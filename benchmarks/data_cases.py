@@ -14,6 +14,7 @@ from benchmarks.plain_environment import PlainEnvironment, composite_by_pixel, g
 from benchmarks.process_cases import generate_transitions
 from benchmarks.workload import Workload
 from rlpt.bench import Case, milliseconds
+from rlpt.data.batch import Batch, DrawnBatch, Transitions
 from rlpt.data.replay import ReplayBuffer
 from rlpt.envs.distraction import composite, green_scene
 from rlpt.envs.pixels import PixelEnvironment
@@ -102,9 +103,13 @@ def replay_sample(workload: Workload, device: torch.device) -> Iterator[Case]:
         require_same_pixels(name, getattr(ours_batch, name).cpu().numpy(), getattr(plain_batch, name).numpy())
     yield Case(
         f"ms a batch of {train.batch_size}",
-        milliseconds(lambda: ours.sample(train.batch_size, crop), device, repeats=10),
+        milliseconds(lambda: _cut(ours.sample(train.batch_size, crop)), device, repeats=10),
         milliseconds(lambda: plain.sample(train.batch_size, crop, device), device, repeats=10),
     )
+
+
+def _cut(batch: Transitions) -> Batch:
+    return batch.cut() if isinstance(batch, DrawnBatch) else batch
 
 
 @contextmanager

@@ -12,11 +12,11 @@ from benchmarks.plain_sac import PlainSAC
 from benchmarks.plain_training import classification_step, inverse_kinematics_step
 from benchmarks.workload import Workload, changed, unit
 from rlpt.agents.sac import SAC
+from rlpt.arithmetic import computing
 from rlpt.bench import Case, Measurement, milliseconds
 from rlpt.data.batch import DrawnBatch
 from rlpt.models.classifier import StackClassifier, classification_loss
 from rlpt.models.inverse_kinematics import InverseKinematics, action_loss
-from rlpt.precision import multiplying_in
 from rlpt.pretrain import Pairs
 from rlpt.settings import Settings
 
@@ -47,15 +47,17 @@ def sac_update_lite(workload: Workload, device: torch.device) -> Iterator[Case]:
 
 def _sac_update(settings: Settings, device: torch.device, rounds: int) -> Case:
     batch_size = settings.train.batch_size
-    # Adam's first step is as large as the rate even where a gradient is rounding error, and the actor's loss sees it.
-    ours, plain = agents(changed(settings, "agent", critic_learning_rate=1e-12), _ACTIONS, device)
+    # Adam's first step is as large as the rate even where a gradient is rounding error, and the next losses see it.
+    rates = dict.fromkeys(("actor_learning_rate", "critic_learning_rate", "alpha_learning_rate"), 1e-12)
+    ours, plain = agents(changed(settings, "agent", **rates), _ACTIONS, device)
     drawn = random_draws(settings, batch_size, _ACTIONS, device)
     batch = drawn.cut()
-    with multiplying_in("float32"):
-        expected = plain.update(batch, 0)
-    require_same_losses(ours.update(batch, 0), expected, settings.compute.precision)
     on_a_gpu = device.type == "cuda"
     repeats, warm_ups = (_UPDATES_ON_A_GPU, _UNTIL_CAPTURED) if on_a_gpu else (1, 1)
+    for step in range(2 * _UNTIL_CAPTURED if on_a_gpu else 1):
+        with computing("float32"):
+            expected = plain.update(batch, step)
+        require_same_losses(ours.update(drawn if on_a_gpu else batch, step), expected, settings.compute.precision)
 
     def measurement(update: Callable[[int], object]) -> Measurement:
         # Of two updates, one is of the critic alone.
@@ -95,7 +97,7 @@ def ik_step(workload: Workload, device: torch.device) -> Iterator[Case]:
     """One training step of inverse kinematics, from frames in memory on."""
     settings = workload.ik
     ours, plain = ik_steps(settings, settings.ik.batch_size, device)
-    with multiplying_in("float32"):
+    with computing("float32"):
         expected = plain()
     require_same_losses({"loss": ours()}, {"loss": expected}, settings.compute.precision)
     yield Case(
@@ -104,7 +106,7 @@ def ik_step(workload: Workload, device: torch.device) -> Iterator[Case]:
 
 
 def _step(step: Callable[[], float], device: torch.device) -> Measurement:
-    return milliseconds(step, device, warm_ups=1)
+    return milliseconds(step, device, _UPDATES_ON_A_GPU if device.type == "cuda" else 1, warm_ups=1)
 
 
 def ik_steps(settings: Settings, batch: int, device: torch.device) -> tuple[Callable[[], float], Callable[[], float]]:
@@ -155,7 +157,7 @@ def imagenet_step(workload: Workload, device: torch.device) -> Iterator[Case]:
     """One training step of ImageNet classification."""
     settings = workload.imagenet
     ours, plain = imagenet_steps(settings, settings.imagenet.batch_size, device)
-    with multiplying_in("float32"):
+    with computing("float32"):
         expected = plain()
     require_same_losses({"loss": ours()}, {"loss": expected}, settings.compute.precision)
     yield Case(

@@ -30,7 +30,7 @@ have_opengl() {
   local known
   known=$(PATH=$PATH:/sbin:/usr/sbin ldconfig -p)
   [[ $known == *libEGL.so.1* && $known == *libOpenGL.so.0* ]] || return 1
-  [[ -e /dev/nvidia0 ]] || compgen -G '/usr/lib/*/dri/swrast_dri.so' >/dev/null || [[ $known == *libgallium* ]]
+  [[ -e /dev/nvidiactl ]] || compgen -G '/usr/lib/*/dri/swrast_dri.so' >/dev/null || [[ $known == *libgallium* ]]
 }
 
 system() {
@@ -50,7 +50,7 @@ system() {
 
 install_torch() {
   local wanted=${TORCH:-}
-  [[ -n $wanted ]] || { [[ -e /dev/nvidia0 ]] && wanted=cuda || wanted=cpu; }
+  [[ -n $wanted ]] || { [[ -e /dev/nvidiactl ]] && wanted=cuda || wanted=cpu; }
   if [[ $wanted == cpu ]] && "${pip[@]}" -r install/torch-cpu.lock 2>/dev/null; then
     return
   fi

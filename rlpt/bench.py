@@ -3,6 +3,7 @@
 The plain implementation and the pairs that are measured lie in `benchmarks/`, beside this package in the source tree.
 """
 
+import gc
 import json
 import statistics
 import sys
@@ -16,10 +17,9 @@ from typing import TYPE_CHECKING
 import torch
 from rich.table import Table
 
+from rlpt.arithmetic import computing
 from rlpt.errors import UsageError
 from rlpt.memory import freed_memory_kept
-from rlpt.precision import multiplying_in
-from rlpt.progress import Report
 from rlpt.settings import Precision
 
 if TYPE_CHECKING:
@@ -80,45 +80,50 @@ class Row:
     "Largest less smallest ratio of a round, as a fraction of `ratio`."
 
 
-def run_benchmarks(
-    names: Sequence[str],
+def chosen(names: Sequence[str]) -> tuple[str, ...]:
+    """Returns the pairs that `names` asks for; none: all.
+
+    Raises:
+        UsageError: if there is no such pair.
+    """
+    for name in names:
+        if name not in NAMES:
+            raise UsageError(f"--only {name}: no such benchmark; there are {', '.join(NAMES)}")
+    return tuple(names) or NAMES
+
+
+def measured(
+    name: str,
     device: str,
-    report: Report,
     workload: "Workload | None" = None,
     rounds: int | None = None,
     precision: Precision = "float32",
-) -> list[Row]:
-    """Measures some or all pairs.
+) -> Row:
+    """Measures a pair.
 
     On CUDA, every measurement ends with a synchronisation. The plain side always computes in float32.
 
     Args:
-        names: some of `NAMES`; none: all.
+        name: one of `NAMES`.
         device: "auto", "cpu" or "cuda"; of networks and batches.
-        report: told of the rows done, and which one is being measured.
         workload: sizes; left out: those of the paper, some reduced on a CPU, as the rows' units say.
-        rounds: of each pair; left out: what suits its duration.
+        rounds: left out: what suits the pair's duration.
         precision: of rlpt's networks in the paper's workload.
 
     Raises:
-        UsageError: if there is no such pair or device, or the plain implementation is not installed.
-        ArithmeticError: if the two sides of a pair do not compute the same.
+        UsageError: if there is no such device, or the plain implementation is not installed.
+        ArithmeticError: if the two sides of the pair do not compute the same.
     """
     from rlpt.pipeline import choose_device
 
-    unknown = [name for name in names if name not in NAMES]
-    if unknown:
-        raise UsageError(f"--only {unknown[0]}: no such benchmark; there are {', '.join(NAMES)}")
     place = choose_device(device)
     builders = _builders()
     workload = workload or _paper_workload(place, precision)
-    rows: list[Row] = []
-    for name in names or NAMES:
-        report(len(rows), name)
-        with multiplying_in(workload.precision), builders[name](workload, place) as case:
-            rows.append(_row(name, case, rounds or case.rounds))
-    report(len(rows), "")
-    return rows
+    with computing(workload.precision), builders[name](workload, place) as case:
+        row = _row(name, case, rounds or case.rounds)
+    del case
+    gc.collect()  # agents refer to themselves, and the next pair needs their memory
+    return row
 
 
 def _builders() -> Mapping[str, CaseBuilder]:
@@ -154,7 +159,7 @@ def _as_in_a_job(measure: Measurement) -> float:
 
 
 def _plainly(measure: Measurement) -> float:
-    with multiplying_in("float32"):
+    with computing("float32"):
         return measure()
 
 

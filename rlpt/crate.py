@@ -123,12 +123,14 @@ class _Crate:
         self._actions: list[Any] = []
 
     def add_job(self, job: Job) -> None:
-        """Adds a finished job's files, and the action that made them."""
+        """Adds a finished job's files, but for those that a collection left out, and the action that made them."""
         folder = job.folder(self._runs).path
         record = read_provenance(folder)
         sessions = record["sessions"]
         results = []
         for name, recorded in recorded_outputs(folder).items():
+            if name in record["left_out"]:
+                continue
             complaint = damage(folder / name, recorded)
             if complaint:
                 raise UsageError(f"{folder / name}: {complaint}: `rlpt verify {folder}` says more")

@@ -6,7 +6,6 @@ import subprocess
 import sys
 from collections.abc import Callable
 from dataclasses import dataclass
-from importlib import metadata
 from pathlib import Path
 from typing import Literal
 
@@ -70,12 +69,11 @@ def _python() -> Finding:
 
 
 def _packages() -> Finding:
-    try:
-        versions = package_versions()
-    except metadata.PackageNotFoundError as error:
-        return Finding(
-            "packages", "wrong", f"{error.name} is not installed", f"make setup (needs {', '.join(PACKAGES)})"
-        )
+    versions = package_versions()
+    missing = [name for name in PACKAGES if name not in versions]
+    if missing:
+        verdict: Verdict = "warning" if missing == ["av"] else "wrong"  # av reads background videos alone
+        return Finding("packages", verdict, f"{', '.join(missing)}: not installed", "make setup")
     text = ", ".join(f"{name} {version}" for name, version in versions.items())
     if versions["mujoco"].startswith("4."):
         return Finding("packages", "wrong", text, "dm_control 1.0.50 needs mujoco 3.17.0: make setup")
@@ -97,7 +95,7 @@ def _device() -> Finding:
 
 
 def _has_nvidia_gpu() -> bool:
-    return Path("/proc/driver/nvidia/version").exists() or Path("/dev/nvidia0").exists()
+    return Path("/proc/driver/nvidia/version").exists() or Path("/dev/nvidiactl").exists()
 
 
 def _renderer() -> Finding:

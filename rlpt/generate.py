@@ -9,6 +9,7 @@ import numpy as np
 
 from rlpt.data.transitions import join_transitions, write_transitions
 from rlpt.envs.pixels import PixelEnvironment, action_size
+from rlpt.errors import UsageError
 from rlpt.interruption import Checkpoints
 from rlpt.progress import Report
 from rlpt.settings import EnvironmentSettings, GenerateSettings
@@ -51,14 +52,22 @@ class RandomEpisodes:
         return min(self.episode_steps, self.generate.transitions - episode * self.episode_steps)
 
     def play(self, episode: int, environment: PixelEnvironment) -> tuple[np.ndarray, np.ndarray]:
-        """Plays one episode: uint8 frames [steps + 1, size, size, 3] and float32 actions [steps, |A|]."""
+        """Plays one episode: uint8 frames [steps + 1, size, size, 3] and float32 actions [steps, |A|].
+
+        Raises:
+            UsageError: if the task's own episode ends before.
+        """
         environment.seed(integer_seed(self.generate.seed, "episode", episode))
         random = stream(self.generate.seed, "actions", episode)
         actions = random.uniform(-1, 1, (self.steps(episode), action_size(environment))).astype(np.float32)
         environment.reset()
         frames = [environment.frame]
-        for action in actions:
-            environment.step(action)
+        for step, action in enumerate(actions):
+            if environment.step(action).first():
+                raise UsageError(
+                    f"generate.reset_every = {self.generate.reset_every}: an episode of {self.environment} was over "
+                    f"after {step} agent steps: choose at most {step * self.settings.action_repeat}"
+                )
             frames.append(environment.frame)
         return np.stack(frames), actions
 

@@ -118,6 +118,7 @@ def _write(file: IO[str], text: str) -> None:
     file.truncate(0)
     file.write(text)
     file.flush()
+    os.fsync(file.fileno())  # for another machine to see it at once
 
 
 def _holder_at(path: Path) -> dict[str, Any]:

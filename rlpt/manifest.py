@@ -5,6 +5,7 @@ scale, such as "lite"), then by the condition's own tables, then by what the pro
 last by `--set key=value`.
 """
 
+from collections import Counter
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Annotated, Any, Literal, Self
@@ -167,7 +168,7 @@ def load_manifest(path: Path, profile: str | None = None, overrides: tuple[str, 
         title=document.title,
         environments=document.environments,
         seeds=document.seeds,
-        videos=tuple(_find_clip(path, video) for video in document.videos) or (None,),
+        videos=_find_clips(path, document.videos) or (None,),
         experiments=tuple(experiments),
         plot=document.plot,
         slurm=document.slurm,
@@ -200,11 +201,15 @@ def _resolve(path: Path, name: str, condition: Condition, settings: Settings, bu
     return Experiment(name, condition, settings.model_copy(update={"generate": generate, "train": train}))
 
 
-def _find_clip(path: Path, video: int | str) -> Clip:
+def _find_clips(path: Path, videos: tuple[int | str, ...]) -> tuple[Clip, ...]:
     try:
-        return find_clip(video, path.parent)
+        clips = tuple(find_clip(video, path.parent) for video in videos)
     except UsageError as error:
         raise UsageError(f"{path}: videos: {error}") from None
+    for name, count in Counter(clip.name for clip in clips).items():
+        if count > 1:
+            raise UsageError(f"{path}: videos: {name!r} names {count} clips, and so their runs: rename the files")
+    return clips
 
 
 def _check_environment(path: Path, key: str, name: str) -> None:

@@ -1,6 +1,5 @@
 """Running one job: which function, on what, and where its output goes."""
 
-import os
 import sys
 import time
 from collections.abc import Callable
@@ -66,15 +65,13 @@ def run_job(
     """
     folder = job.folder(execution.runs)
     if folder.state() == "done":
+        folder.remove_temporary_files()
         return
     import torch
 
-    from rlpt.precision import multiplying_in
+    from rlpt.arithmetic import computing
 
     torch.set_num_threads(execution.threads or available_cores())
-    if execution.deterministic:
-        os.environ.setdefault("CUBLAS_WORKSPACE_CONFIG", ":4096:8")
-        torch.use_deterministic_algorithms(True)
     device = choose_device(execution.device)
     how = {"device": str(device), "deterministic": execution.deterministic}
     record: dict[str, Any] = {"job": {"id": job.id, "digest": job.digest}, "manifest": manifest}
@@ -86,7 +83,7 @@ def run_job(
         explained(job, execution.runs),  # the job's own trouble, so that the folder remembers the explained line
         progress_bar(job.id, steps(job), execution.quiet) as bar,
         freed_memory_kept(),
-        multiplying_in(job.settings.compute.precision),
+        computing(job.settings.compute.precision, execution.deterministic),
     ):
         inputs = [_verified(needed, job, execution.runs) for needed in job.inputs]
         record["inputs"] = [

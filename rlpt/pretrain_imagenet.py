@@ -10,6 +10,7 @@ from torch import Tensor
 
 from rlpt.checkpoint import State, optimiser_state, set_optimiser_state
 from rlpt.data.crops import center_crop
+from rlpt.data.device_frames import on_device
 from rlpt.data.image_cache import LabelledImages
 from rlpt.errors import UsageError, require_finite
 from rlpt.files import write_json
@@ -60,6 +61,7 @@ class ImageNetTraining:
         imagenet, frame_stack = settings.imagenet, settings.environment.frame_stack
         self._train, self._val, self._crop, self._frame_stack = train, val, settings.encoder.crop, frame_stack
         self._imagenet, self._folder, self._device = imagenet, folder, device
+        self._images = [train.digest, val.digest]
         torch.manual_seed(integer_seed(imagenet.seed, "initialisation"))
         self._network = StackClassifier(settings.encoder, frame_stack, len(train.classes), imagenet.hidden).to(
             device, memory_format=torch.channels_last
@@ -107,7 +109,7 @@ class ImageNetTraining:
     def _update(self, rows: np.ndarray) -> None:
         self._network.train()
         images = _as_input(random_crops(self._train.images[rows], self._crop, self._crops), self._device)
-        labels = torch.from_numpy(self._train.labels[rows]).to(self._device)
+        labels = on_device(self._train.labels[rows], self._device)
         for group in self._optimiser.param_groups:
             group["lr"] = learning_rate(self._imagenet, self._schedule_updates, self._updates)
         logits = self._network(images)
@@ -132,6 +134,7 @@ class ImageNetTraining:
 
     def _state(self, metrics: MetricsWriter) -> State:
         return {
+            "images": self._images,
             "epoch": self._epoch,
             "updates": self._updates,
             "epoch_updates": self._epoch_updates,
@@ -146,6 +149,11 @@ class ImageNetTraining:
         }
 
     def _restore(self, state: State) -> None:
+        if state["images"] != self._images:
+            raise UsageError(
+                f"{self._folder}: began with other images of dataset {self._imagenet.dataset!r}: restore them, or "
+                "delete this folder, and it begins anew"
+            )
         self._epoch, self._updates, self._row = state["epoch"], state["updates"], state["row"]
         self._epoch_updates = state["epoch_updates"]
         self._order, self._scores = np.asarray(state["order"]), [state["scores"].to(self._device)]
@@ -210,7 +218,7 @@ def random_crops(images: np.ndarray, crop: int, random: np.random.Generator) -> 
 
 def _as_input(images: np.ndarray, device: torch.device) -> Tensor:
     """Returns uint8 [batch, crop, crop, 3] as float32 [batch, 3, crop, crop] in 0…1."""
-    return torch.from_numpy(images).to(device).permute(0, 3, 1, 2).float().div_(255)
+    return on_device(images, device).permute(0, 3, 1, 2).float().div_(255)
 
 
 def learning_rate(settings: ImageNetSettings, schedule_updates: int, update: int) -> float:
@@ -239,7 +247,7 @@ def _validate(
     scores = []
     for rows in _whole_stacks(np.arange(len(val.labels)), batch_size, network.frame_stack):
         middle = center_crop(val.images[rows].transpose(0, 3, 1, 2), crop).transpose(0, 2, 3, 1)
-        labels = torch.from_numpy(val.labels[rows]).to(device)
+        labels = on_device(val.labels[rows], device)
         scores.append(_scores(network(_as_input(middle, device)), labels))
     return _means("val", scores)
 

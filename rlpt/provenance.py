@@ -19,7 +19,7 @@ from rlpt.errors import UsageError
 from rlpt.files import write_json
 
 _ROOT = Path(rlpt.__file__).parent.parent
-PACKAGES = ("torch", "mujoco", "dm-control", "numpy", "h5py", "safetensors", "gymnasium", "av", "pillow")
+PACKAGES = ("torch", "mujoco", "dm-control", "numpy", "h5py", "safetensors", "av", "pillow")
 
 
 @cache
@@ -50,8 +50,12 @@ def _git(root: Path, *arguments: str) -> str | None:
 
 
 def package_versions() -> dict[str, str]:
-    """Returns the installed versions of the packages that results depend on."""
-    return {name: metadata.version(name) for name in PACKAGES}
+    """Returns the versions of the packages that results depend on, as far as they are installed."""
+    found = {}
+    for name in PACKAGES:
+        with suppress(metadata.PackageNotFoundError):
+            found[name] = metadata.version(name)
+    return found
 
 
 def lock_files() -> dict[str, str]:

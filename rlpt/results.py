@@ -281,16 +281,22 @@ def _classifier(manifest: Manifest, curve: Curve, summary: dict[str, Any]) -> Cl
 
 
 def read_json(path: Path) -> dict[str, Any]:
-    """Returns a run folder's JSON file; empty if it is not there."""
+    """Returns a run folder's JSON file; empty if it is not there.
+
+    Raises:
+        UsageError: if it cannot be read.
+    """
     try:
         content = json.loads(path.read_text(encoding="utf-8"))
-    except (OSError, ValueError):
+    except FileNotFoundError:
         return {}
+    except (OSError, ValueError, RecursionError) as error:
+        raise UsageError(f"{path}: not readable ({error}): delete the run folder and run it again") from None
     return content if isinstance(content, dict) else {}
 
 
 def seconds_of(path: Path) -> float:
-    """Returns how long a finished run was computed, over all its sessions, from provenance.json; 0 if unknown."""
+    """Returns how long a finished run was computed, in sessions that were not killed; 0 if unknown."""
     return float(sum(session.get("seconds", 0) for session in read_json(path / "provenance.json").get("sessions", [])))
 
 

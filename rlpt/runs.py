@@ -99,5 +99,9 @@ class RunFolder:
             # A kill before this line leaves the whole checkpoint; one after it a run that is done.
             self.partial.replace(self.path)
             sync_folder(self.path.parent)
-            for name in TEMPORARY_FILES:
-                (self.path / name).unlink(missing_ok=True)
+            self.remove_temporary_files()
+
+    def remove_temporary_files(self) -> None:
+        """Deletes what a finished run needed only to go on; a kill in its last moment may have left it there."""
+        for name in TEMPORARY_FILES:
+            (self.path / name).unlink(missing_ok=True)

@@ -139,7 +139,8 @@ def run_tables(folder: Path) -> None:
 
 def _describe_session(session: dict[str, Any]) -> str:
     machine = session["machine"]
-    lasted = f"{session['seconds']:,} s, ended: {session['end']}" if "seconds" in session else "running, or killed"
+    seconds = session.get("seconds")  # a killed one's are not known
+    lasted = "running, or killed" if seconds is None else f"{seconds:,} s, ended: {session['end']}"
     gpu = f", {machine['gpu']} (driver {machine['driver']})" if machine["gpu"] else ""
     renderer = f", rendered by {session['renderer']}" if session["renderer"] else ""
     return (

@@ -18,17 +18,13 @@ from benchmarks.markdown import table
 from benchmarks.network_cases import agents, ik_steps, imagenet_steps, random_draws
 from benchmarks.plain_environment import composite_by_pixel
 from benchmarks.workload import Workload, changed, paper_workload
-from rlpt.bench import NAMES, Case, Row, as_json, as_table, run_benchmarks
+from rlpt.bench import NAMES, Case, Row, as_json, as_table, chosen, measured
 from rlpt.envs.distraction import composite
 from rlpt.errors import UsageError
 from rlpt.settings import Settings
 from tests.conftest import REPOSITORY
 
 CPU = torch.device("cpu")
-
-
-def silent(done: int, note: str) -> None:
-    pass
 
 
 @pytest.fixture
@@ -51,7 +47,7 @@ def workload(tiny_settings: Settings) -> Workload:
 @pytest.fixture
 def rows(workload: Workload) -> list[Row]:
     names = [name for name in NAMES if name != "startup"]  # its reference imports everything anew
-    return run_benchmarks(names, "cpu", silent, workload, rounds=1)
+    return [measured(name, "cpu", workload, rounds=1) for name in names]
 
 
 def test_every_row_has_a_name_a_unit_and_positive_numbers(rows: list[Row], tmp_path: Path) -> None:
@@ -79,7 +75,7 @@ def test_every_row_has_a_name_a_unit_and_positive_numbers(rows: list[Row], tmp_p
 def test_start_up_is_measured_in_a_process_of_its_own(workload: Workload, monkeypatch: pytest.MonkeyPatch) -> None:
     commands: list[list[str]] = []
     monkeypatch.setattr("subprocess.run", lambda command, **options: commands.append(command))
-    (row,) = run_benchmarks(["startup"], "cpu", silent, workload, rounds=2)
+    row = measured("startup", "cpu", workload, rounds=2)
     assert row.name == "startup"
     assert [command[-1] == "--help" for command in commands] == [True, False, True, False]
 
@@ -88,7 +84,7 @@ def test_median_and_spread_are_those_of_the_rounds(workload: Workload, monkeypat
     clock = iter([0, 1, 0, 3, 0, 2, 0, 8, 0, 3, 0, 9])
     monkeypatch.setattr("subprocess.run", lambda command, **options: None)
     monkeypatch.setattr("time.perf_counter", lambda: next(clock))
-    (row,) = run_benchmarks(["startup"], "cpu", silent, workload, rounds=3)
+    row = measured("startup", "cpu", workload, rounds=3)
     assert (row.ours, row.reference, row.ratio) == (2000, 8000, 4)  # of 1, 2, 3 s and 3, 8, 9 s
     assert row.spread == pytest.approx((4 - 3) / 4)
 
@@ -103,27 +99,27 @@ def test_networks_compute_in_the_precision_asked_for(monkeypatch: pytest.MonkeyP
             tf32.append(torch.backends.cudnn.allow_tf32)
             return 1.0
 
-        assert [s.compute.precision for s in (workload.ik, workload.imagenet, workload.lite, workload.loop)] == [
-            "tf32"
-        ] * 4
+        every = workload.ik, workload.imagenet, workload.lite, workload.loop
+        assert {settings.compute.precision for settings in every} == {"tf32"}
         return nullcontext(Case("ms", side, side))
 
     monkeypatch.setattr("benchmarks.cases.BUILDERS", {"ik_step": building})
     before = torch.backends.cudnn.allow_tf32
-    run_benchmarks(["ik_step"], "cpu", silent, rounds=1, precision="tf32")
+    measured("ik_step", "cpu", rounds=1, precision="tf32")
     assert tf32 == [True, False]  # the plain side is in float32
     assert torch.backends.cudnn.allow_tf32 == before
 
 
 def test_bfloat16_is_near_enough_to_be_measured(workload: Workload) -> None:
     workload = replace(workload, ik=changed(workload.ik, "compute", precision="bfloat16"))
-    rows = run_benchmarks(["sac_update_ik", "ik_step", "sac_update_lite"], "cpu", silent, workload, rounds=1)
+    names = ("sac_update_ik", "ik_step", "sac_update_lite")
+    rows = [measured(name, "cpu", workload, rounds=1) for name in names]
     assert [row.unit.endswith(", bfloat16") for row in rows] == [True, True, False]
 
 
-def test_unknown_rows_are_refused(workload: Workload) -> None:
+def test_unknown_rows_are_refused() -> None:
     with pytest.raises(UsageError, match="no such benchmark; there are sac_update_ik"):
-        run_benchmarks(["speed"], "cpu", silent, workload)
+        chosen(["sac_update_ik", "speed"])
 
 
 def test_the_papers_sizes_are_those_of_the_manifests() -> None:

@@ -1,6 +1,9 @@
 """An update as a CUDA graph: all its kernels are handed to the GPU at once, with no Python between them."""
 
+import warnings
 from collections.abc import Callable, Sequence
+from functools import cached_property
+from typing import Any
 
 import torch
 from torch import Tensor
@@ -15,12 +18,26 @@ Update = Callable[[DrawnBatch, Sequence[Tensor]], Metrics]
 _WARM_UPS = 3
 
 
+class GraphPlace:
+    """A stream and memory that several graphs share, which are never replayed at the same time."""
+
+    @cached_property
+    def stream(self) -> torch.cuda.Stream:
+        """One that is not the default, for updates before the capture and the capture itself."""
+        return torch.cuda.Stream()
+
+    @cached_property
+    def pool(self) -> Any:
+        """Names the memory. A graph hands nothing in it to another: what lasts, such as weights, lies outside."""
+        return torch.cuda.graph_pool_handle()
+
+
 class CapturedUpdate:
     """Calls an update a few times, then captures it, and from then on replays what was captured."""
 
-    def __init__(self, update: Update) -> None:
+    def __init__(self, update: Update, place: GraphPlace) -> None:
         """Captures `update` when it has been called often enough."""
-        self._update = update
+        self._update, self._place = update, place
         self._calls = 0
         self._graph: torch.cuda.CUDAGraph | None = None
         self._batch: DrawnBatch | None = None
@@ -41,10 +58,11 @@ class CapturedUpdate:
         return self._metrics
 
     def _beside_the_main_stream(self, batch: DrawnBatch, noises: Sequence[Tensor]) -> Metrics:
-        """Updates on a stream other than the default one, as capturing will."""
-        stream, main = torch.cuda.Stream(), torch.cuda.current_stream()
+        """Updates on the stream that capturing will use."""
+        stream, main = self._place.stream, torch.cuda.current_stream()
         stream.wait_stream(main)
-        with torch.cuda.stream(stream):
+        with torch.cuda.stream(stream), warnings.catch_warnings():
+            warnings.filterwarnings("ignore", ".*capturable=True")  # Adam's, which does not see what is to come
             metrics = self._update(batch, noises)
         main.wait_stream(stream)
         return metrics
@@ -54,5 +72,6 @@ class CapturedUpdate:
         self._batch, self._noises = batch.with_own_draws(), [noise.clone() for noise in noises]
         self._graph = torch.cuda.CUDAGraph()
         # The environment's thread may use the GPU meanwhile, to render.
-        with torch.cuda.graph(self._graph, capture_error_mode="thread_local"):
+        place = self._place
+        with torch.cuda.graph(self._graph, place.pool, place.stream, capture_error_mode="thread_local"):
             self._metrics = self._update(self._batch, self._noises)

@@ -12,11 +12,12 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
-from rlpt.agents.captured import CapturedUpdate, Metrics
+from rlpt.agents.captured import CapturedUpdate, GraphPlace, Metrics
 from rlpt.checkpoint import State, optimiser_state, set_optimiser_state
 from rlpt.data.batch import DrawnBatch, Transitions
 from rlpt.data.crops import center_crop
-from rlpt.errors import require_finite
+from rlpt.data.device_frames import on_device
+from rlpt.errors import UsageError, require_finite
 from rlpt.files import write_safetensors
 from rlpt.models.actor_critic import Actor, Critic
 from rlpt.models.encoder import load_encoder
@@ -110,7 +111,7 @@ class SAC:
 
     @torch.no_grad()
     def _distribution(self, observation: np.ndarray) -> tuple[Tensor, Tensor]:
-        images = torch.from_numpy(center_crop(observation[None], self._crop)).to(self.device)
+        images = on_device(np.ascontiguousarray(center_crop(observation[None], self._crop)), self.device)
         feature_map = self.critic.encoder.evaluate(_scaled(images), self.actor.statistics)
         return self.actor.distribution(feature_map)
 
@@ -134,7 +135,8 @@ class SAC:
 
     def _uncaptured(self) -> dict[Kind, CapturedUpdate]:
         kinds = (Kind(actor, target) for actor in (False, True) for target in (False, True))
-        return {kind: CapturedUpdate(partial(self._update, kind)) for kind in kinds}
+        place = GraphPlace()
+        return {kind: CapturedUpdate(partial(self._update, kind), place) for kind in kinds}
 
     def _update(self, kind: Kind, batch: Transitions, noises: Sequence[Tensor]) -> Metrics:
         observations = _scaled(batch.observations)
@@ -221,7 +223,16 @@ class SAC:
         }
 
     def restore(self, state: State) -> None:
-        """Goes back to where `state` was taken."""
+        """Goes back to where `state` was taken.
+
+        Raises:
+            UsageError: if that was on another kind of device.
+        """
+        if len(state["noise"]) != len(self._noise_random.get_state()):
+            raise UsageError(
+                f"this run began on another kind of device than {self.device.type}, which draws other random numbers: "
+                "go on there (--device), or delete its folder, and it begins anew"
+            )
         for name, network in self._networks().items():
             network.load_state_dict(state["networks"][name])
         for name, optimiser in self._optimisers().items():

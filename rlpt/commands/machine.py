@@ -42,12 +42,19 @@ def bench(device: str, precision: "Precision", names: tuple[str, ...], as_list: 
     """
     from rich.console import Console
 
-    from rlpt.bench import as_json, as_table, run_benchmarks
+    from rlpt.bench import as_json, as_table, chosen, measured
 
-    rows = run_benchmarks(
-        names, device, lambda done, name: click.echo(name, err=True) if name else None, precision=precision
-    )
+    rows, disagreements = [], 0
+    for name in chosen(names):
+        click.echo(name, err=True)
+        try:
+            rows.append(measured(name, device, precision=precision))
+        except ArithmeticError as error:  # the other rows are worth having all the same
+            click.echo(f"rlpt: {name}: {error}: not measured", err=True)
+            disagreements += 1
     if as_list:
         click.echo(as_json(rows))
     else:
         Console().print(as_table(rows))
+    if disagreements:
+        sys.exit(1)

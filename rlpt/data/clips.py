@@ -1,11 +1,14 @@
 """Which video clips there are: the published ones by number, and anyone's by path."""
 
+import re
 from dataclasses import dataclass
 from pathlib import Path
 
 from rlpt.checksums import file_sha256
 from rlpt.data.synthetic_clip import provide_synthetic_clip
 from rlpt.errors import UsageError
+
+_NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]*")
 
 
 @dataclass(frozen=True)
@@ -63,4 +66,8 @@ def find_clip(video: int | str, base: Path) -> Clip:
     if video == SYNTHETIC_CLIP.name:
         return SYNTHETIC_CLIP
     path = base / video
+    if not _NAME.fullmatch(path.stem):
+        raise UsageError(
+            f"{video}: a clip's name becomes part of its runs': rename the file to letters, digits, '.', '_' and '-'"
+        )
     return Clip(path.stem, path.name, file_sha256(path), path)

@@ -24,6 +24,7 @@ ClassChoice = Literal["paper", "all"]
 
 SPLITS: tuple[Split, ...] = ("train", "val")
 SUFFIXES = frozenset({".jpeg", ".jpg", ".png"})
+_FORMATS = ("JPEG", "PNG")  # whatever the suffix says: other decoders start programs
 
 _FILES_A_TASK = 32
 _NAMED_PROBLEMS = 3
@@ -179,7 +180,7 @@ def decode(path: Path) -> Image.Image:
         UsageError: if it cannot be decoded.
     """
     try:
-        with Image.open(path) as image:
+        with Image.open(path, formats=_FORMATS) as image:
             return image.convert("RGB")
     except (OSError, SyntaxError, ValueError, Image.DecompressionBombError) as error:
         raise UsageError(f"{path}: cannot be decoded ({error}): {_MEND_IMAGES}") from None

@@ -1,7 +1,8 @@
 """A small labelled image folder of our own in ImageNet's layout, for tests and the smoke profile: not ImageNet."""
 
+import shutil
 import tempfile
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 import numpy as np
@@ -27,7 +28,7 @@ def provide_synthetic_folder(path: Path) -> None:
         return
     try:
         write_synthetic_folder(path, [f"n{number:08}" for number in range(_CLASSES)], _TRAIN_IMAGES, _VAL_IMAGES)
-    except OSError:
+    except (OSError, UsageError):
         if not path.exists():  # else another process was quicker, with the same images
             raise
 
@@ -54,17 +55,24 @@ def write_synthetic_folder(
         raise UsageError(f"{path}: is there already: remove it, or choose another folder for the synthetic images")
     path.parent.mkdir(parents=True, exist_ok=True)
     aside = Path(tempfile.mkdtemp(prefix=f".{path.name}-", dir=path.parent))
-    for split, count in (("train", train_images), ("val", val_images)):
+    try:
+        _draw_splits(aside, classes, {"train": train_images, "val": val_images}, seed)
+        (aside / "README.txt").write_text(_README, encoding="utf-8")
+        aside.chmod(0o755)
+        aside.replace(path)
+    finally:
+        shutil.rmtree(aside, ignore_errors=True)
+
+
+def _draw_splits(folder: Path, classes: Sequence[str], counts: Mapping[str, int], seed: int) -> None:
+    for split, count in counts.items():
         for label, name in enumerate(classes):
-            folder = aside / split / name
-            folder.mkdir(parents=True)
+            place = folder / split / name
+            place.mkdir(parents=True)
             for index in range(count):
                 random = stream(seed, f"{split} {name}", index)
                 pixels = _striped_image(label, len(classes), random)
-                Image.fromarray(pixels).save(folder / f"{name}_{index:04d}.JPEG", quality=90)
-    (aside / "README.txt").write_text(_README, encoding="utf-8")
-    aside.chmod(0o755)
-    aside.replace(path)
+                Image.fromarray(pixels).save(place / f"{name}_{index:04d}.JPEG", quality=90)
 
 
 def _striped_image(label: int, classes: int, random: np.random.Generator) -> np.ndarray:

@@ -25,6 +25,7 @@ class PixelGymEnv(gymnasium.Env[np.ndarray, np.ndarray]):
         from rlpt.settings import EnvironmentSettings
 
         self.render_mode = render_mode
+        self._seeded = False
         self._env = PixelEnvironment(name, EnvironmentSettings(**settings))
         self.metadata = {**self.metadata, "render_fps": float(self._env.agent_steps_per_second)}
         pixels, action = self._env.observation_spec(), self._env.action_spec()
@@ -34,10 +35,11 @@ class PixelGymEnv(gymnasium.Env[np.ndarray, np.ndarray]):
     def reset(
         self, *, seed: int | None = None, options: dict[str, Any] | None = None
     ) -> tuple[np.ndarray, dict[str, Any]]:
-        """Starts an episode; `seed` restarts the task's random numbers."""
+        """Starts an episode; `seed` restarts the task's random numbers. Without one they begin anywhere."""
         super().reset(seed=seed)
-        if seed is not None:
+        if seed is not None or not self._seeded:
             self._env.seed(int(self.np_random.integers(2**32)))
+            self._seeded = True
         return self._env.reset().observation, {}
 
     def step(self, action: np.ndarray) -> tuple[np.ndarray, float, bool, bool, dict[str, Any]]:

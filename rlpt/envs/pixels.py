@@ -18,6 +18,8 @@ from rlpt.streams import legacy_random_state, set_legacy_random_state
 
 # Tasks without a time limit of their own (lqr) get the suite's usual one.
 _DEFAULT_TIME_LIMIT = 1000
+# What the suite calls no limit, MuJoCo's largest number.
+_UNLIMITED = 1e10
 
 
 class PixelEnvironment(dm_env.Environment):  # type: ignore[misc]
@@ -57,7 +59,9 @@ class PixelEnvironment(dm_env.Environment):  # type: ignore[misc]
         self._settings = settings
         self._renderer = Renderer(self._task.physics, settings)
         spec = self._task.action_spec()
-        self._low, self._high = spec.minimum, spec.maximum
+        # An actuator without limits (lqr's) gets those of most others.
+        self._low = np.where(spec.minimum <= -_UNLIMITED, -1.0, spec.minimum)
+        self._high = np.where(spec.maximum >= _UNLIMITED, 1.0, spec.maximum)
         self._scaled = not (np.all(self._low == -1) and np.all(self._high == 1))
         self._frames: deque[np.ndarray] = deque(maxlen=settings.frame_stack)
         self._steps = 0

@@ -14,7 +14,7 @@ from torch.nn import functional as F
 
 from rlpt.errors import UsageError
 from rlpt.files import write_safetensors
-from rlpt.models.batch_norm import EPSILON, batch_norm_relu
+from rlpt.models.batch_norm import EPSILON, batch_norm_relu, unbiased_variances
 from rlpt.settings import EncoderSettings, Precision
 
 # The framework's default, which the published code relied on.
@@ -69,7 +69,7 @@ class ConvEncoder(nn.Module):
         """
         last = torch.channels_last
         parts = [part.contiguous(memory_format=last) for part in images.chunk(self._parts(images), dim=1)]
-        means, variances = [], []
+        means, spreads, counts = [], [], []
         for layer in self._layers():
             if layer.groups < len(parts):
                 parts = [_joined(parts, dim=1)]
@@ -77,8 +77,10 @@ class ConvEncoder(nn.Module):
             outputs = [self._trained(part, own) for part, own in zip(parts, layers, strict=True)]
             parts = [y for y, _, _ in outputs]
             means.append(_joined([mean for _, mean, _ in outputs], dim=0))
-            variances.append(_joined([variance for _, _, variance in outputs], dim=0))
-        return _joined(parts, dim=1).float(), torch.stack([torch.stack(means), torch.stack(variances)])
+            spreads.append(_joined([spread for _, _, spread in outputs], dim=0))
+            counts.append(parts[0].numel() // parts[0].shape[1])
+        seen = torch.stack(means + unbiased_variances(spreads, counts)).view(2, len(means), -1)
+        return _joined(parts, dim=1).float(), seen
 
     def _parts(self, images: Tensor) -> int:
         """Returns in how many tensors the channels of the grouped layers are held: one, or one a group.

@@ -67,7 +67,8 @@ def record_on_the_cpu(monkeypatch: pytest.MonkeyPatch) -> None:
     """Puts recorded graphs in the place of CUDA's."""
     replaced = SimpleNamespace(
         CUDAGraph=RecordedGraph,
-        graph=lambda graph, **_: graph,
+        graph=lambda graph, *_, **__: graph,
+        graph_pool_handle=lambda: (0, 0),
         Stream=_Stream,
         current_stream=_Stream,
         stream=lambda _: nullcontext(),

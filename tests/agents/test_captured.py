@@ -8,7 +8,7 @@ import torch
 
 from benchmarks.network_cases import random_draws
 from benchmarks.workload import changed
-from rlpt.agents.captured import CapturedUpdate, Metrics
+from rlpt.agents.captured import CapturedUpdate, GraphPlace, Metrics
 from rlpt.agents.sac import SAC
 from rlpt.data.batch import DrawnBatch, Transitions
 from rlpt.models import batch_norm, encoder
@@ -26,10 +26,20 @@ DEVICES = [
 
 @pytest.fixture(params=DEVICES)
 def device(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> torch.device:
-    """The device to update on; a CPU records graphs in Python and uses a GPU's batch norm."""
+    """The device to update on, with algorithms that leave nothing to chance.
+
+    A CPU records graphs in Python, and uses a GPU's batch norm.
+    """
+    monkeypatch.setattr(torch.backends.cudnn, "deterministic", True)
+    monkeypatch.setattr(torch.backends.cudnn, "allow_tf32", False)
     if request.param == "cpu":
         record_on_the_cpu(monkeypatch)
         monkeypatch.setattr(encoder, "batch_norm_relu", batch_norm._by_the_framework)
+        monkeypatch.setattr(
+            encoder,
+            "unbiased_variances",
+            lambda spreads, counts: batch_norm.unbiased_variances(batch_norm._of_inverse_deviations(spreads), counts),
+        )
     return torch.device(request.param)
 
 
@@ -75,7 +85,7 @@ def test_a_captured_update_reads_the_batch_it_is_given(tiny_settings: Settings, 
     def brightness(batch: DrawnBatch, noises: Any) -> Metrics:
         return {"brightness": (batch.observations.float() + batch.rewards[..., None, None] + noises[0]).mean()}
 
-    update = CapturedUpdate(brightness)
+    update = CapturedUpdate(brightness, GraphPlace())
     given = draws(tiny_settings, device)
     moved = given[0].frames.clone()
     given += [replace(batch, frames=moved) for batch in given]
@@ -91,7 +101,7 @@ def test_a_captured_update_reads_the_batch_it_is_given(tiny_settings: Settings, 
 def test_a_captured_update_cannot_read_values(tiny_settings: Settings, monkeypatch: pytest.MonkeyPatch) -> None:
     """What the other tests here rely on: on a GPU this would be an error, too."""
     record_on_the_cpu(monkeypatch)
-    update = CapturedUpdate(lambda batch, noises: {"reward": torch.tensor(batch.rewards.mean().item())})
+    update = CapturedUpdate(lambda batch, _: {"reward": torch.tensor(batch.rewards.mean().item())}, GraphPlace())
     given = draws(tiny_settings, torch.device("cpu"))
     for batch in given[:3]:
         update(batch, [])

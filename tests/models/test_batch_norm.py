@@ -6,7 +6,7 @@ from torch import Tensor
 from torch.nn import functional as F
 
 from rlpt.models import batch_norm
-from rlpt.models.batch_norm import EPSILON, batch_norm_relu
+from rlpt.models.batch_norm import EPSILON, batch_norm_relu, unbiased_variances
 
 
 def feature_maps(mean: float = 0.0, shape: tuple[int, ...] = (16, 6, 13, 13)) -> Tensor:
@@ -36,7 +36,8 @@ def test_results_and_gradients(mean: float, shape: tuple[int, ...]) -> None:
     expected.backward(gradient.double())
 
     own = [tensor.clone().requires_grad_() for tensor in (x, weight, bias)]
-    y, means, variances = batch_norm_relu(*own)
+    y, means, spread = batch_norm_relu(*own)
+    (variances,) = unbiased_variances([spread], [x.numel() // x.shape[1]])
     assert_close(y.detach(), expected.detach())
     assert_close(means, exact[0].detach().mean((0, 2, 3)))
     assert_close(variances, exact[0].detach().var((0, 2, 3)))
@@ -82,7 +83,8 @@ def test_the_gpus_way_computes_the_same() -> None:
     sides = []
     for function in (batch_norm_relu, batch_norm._by_the_framework):
         leaves = [tensor.clone().requires_grad_() for tensor in (x, weight, bias)]
-        y, mean, variance = function(*leaves)
+        y, mean, spread = function(*leaves)
+        variance = spread if function is batch_norm_relu else batch_norm._of_inverse_deviations([spread])[0]
         y.backward(gradient)
         sides.append([y.detach(), mean, variance, *(leaf.grad for leaf in leaves)])
     for found, expected in zip(*sides, strict=True):
@@ -94,7 +96,8 @@ def test_the_gpus_way_computes_the_same() -> None:
 def test_on_a_gpu(dtype: torch.dtype) -> None:
     x, (weight, bias) = feature_maps(1.0).to(dtype), scale_and_shift()
     expected = batch_norm_relu(x.clone(), weight, bias)
-    found = batch_norm_relu(*(tensor.cuda() for tensor in (x, weight, bias)))
+    y, mean, spread = batch_norm_relu(*(tensor.cuda() for tensor in (x, weight, bias)))
+    found = y, mean, batch_norm._of_inverse_deviations([spread])[0]
     tolerance = 1e-5 if dtype == torch.float32 else 1e-2
     for tensor, reference in zip(found, expected, strict=True):
         torch.testing.assert_close(tensor.cpu().float(), reference, rtol=tolerance, atol=tolerance)

@@ -3,7 +3,7 @@
 import pytest
 import torch
 
-from rlpt.precision import multiplying_in
+from rlpt.arithmetic import computing
 from rlpt.settings import Precision
 
 
@@ -13,7 +13,7 @@ def test_only_tf32_rounds_and_only_within_the_block(precision: Precision, rounde
         return torch.backends.cudnn.allow_tf32, torch.backends.cuda.matmul.allow_tf32
 
     before = settings()
-    with pytest.raises(RuntimeError, match="diverged"), multiplying_in(precision):
+    with pytest.raises(RuntimeError, match="diverged"), computing(precision):
         assert settings() == (rounded, rounded)
         raise RuntimeError("diverged")
     assert settings() == before
