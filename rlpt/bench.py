@@ -11,21 +11,19 @@ import time
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import AbstractContextManager
 from dataclasses import asdict, dataclass
-from pathlib import Path
 from typing import TYPE_CHECKING
 
 import torch
 from rich.table import Table
 
 from rlpt.arithmetic import computing
+from rlpt.checkout import in_checkout
 from rlpt.errors import UsageError
 from rlpt.memory import freed_memory_kept
 from rlpt.settings import Precision
 
 if TYPE_CHECKING:
     from benchmarks.workload import Workload
-
-_CHECKOUT = Path(__file__).parent.parent
 
 NAMES = (
     "sac_update_ik",
@@ -127,13 +125,9 @@ def measured(
 
 
 def _builders() -> Mapping[str, CaseBuilder]:
-    if not (_CHECKOUT / "benchmarks" / "cases.py").is_file():
-        raise UsageError(
-            f"{_CHECKOUT / 'benchmarks'}: not there; it is part of the source tree only: "
-            "clone the repository and install it with `pip install -e .`"
-        )
-    if str(_CHECKOUT) not in sys.path:
-        sys.path.insert(0, str(_CHECKOUT))
+    root = str(in_checkout("benchmarks").parent)
+    if root not in sys.path:
+        sys.path.insert(0, root)
     from benchmarks.cases import BUILDERS
 
     return BUILDERS
@@ -142,7 +136,7 @@ def _builders() -> Mapping[str, CaseBuilder]:
 def _paper_workload(device: torch.device, precision: Precision) -> "Workload":
     from benchmarks.workload import paper_workload
 
-    return paper_workload(_CHECKOUT / "experiments", device, precision)
+    return paper_workload(in_checkout("experiments"), device, precision)
 
 
 def _row(name: str, case: Case, rounds: int) -> Row:

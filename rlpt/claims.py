@@ -6,13 +6,14 @@ from typing import Annotated, Literal, Self
 
 from pydantic import Field, model_validator
 
+from rlpt.checkout import ROOT
 from rlpt.documents import load_document
 from rlpt.envs.tasks import split_name
 from rlpt.errors import UsageError
 from rlpt.manifest import Manifest, Name
 from rlpt.settings import Section
 
-CLAIMS = Path(__file__).parent.parent / "paper_figures" / "claims.toml"
+CLAIMS = ROOT / "paper_figures" / "claims.toml"
 MARGIN = 100.0
 "What counts as little: 10 % of 1,000, the highest return of a task."
 

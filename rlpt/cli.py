@@ -32,8 +32,8 @@ class _Commands(click.Group):
         except KeyboardInterrupt:
             click.echo("rlpt: interrupted; run the same command again to go on", err=True)
             ctx.exit(130)
-        except (click.ClickException, click.exceptions.Exit, click.Abort):
-            raise
+        except (click.ClickException, click.exceptions.Exit, click.Abort, BrokenPipeError):
+            raise  # a pipe that nobody reads any more, as after `| head`, ends the command quietly
         except Exception as error:
             if ctx.params.get("debug"):
                 raise

@@ -97,7 +97,7 @@ class Checkpoints:
 def stopping_on_signals(stop: Callable[[str], None]) -> Iterator[None]:
     """Calls `stop` with the name of a SIGTERM, SIGINT or SIGUSR1 during the block.
 
-    Clusters send several in a row: further ones change nothing while the job saves, but for a second Ctrl-C.
+    Clusters send several in a row: further ones change nothing while the job saves, but for a Ctrl-C, which ends it.
     """
     before = {number: signal.getsignal(number) for number in STOP_SIGNALS}
 

@@ -12,8 +12,10 @@ from typing import Annotated, Any, Literal, Self
 
 from pydantic import Field, Strict, model_validator
 
+from rlpt.checkout import ROOT
 from rlpt.checksums import file_sha256
 from rlpt.data.clips import Clip, find_clip
+from rlpt.data.splits import held_out
 from rlpt.documents import Layer, Table, parse_override, read_toml, validated
 from rlpt.envs.tasks import split_name
 from rlpt.errors import UsageError
@@ -137,7 +139,8 @@ def load_manifest(path: Path, profile: str | None = None, overrides: tuple[str, 
 
     Args:
         path: the TOML file.
-        profile: a file of `profiles/` beside the manifest, by name; None: the one that the manifest names, or "paper".
+        profile: a file of `profiles/` beside the manifest, or of the project, by name; None: the one that the manifest
+            names, or "paper".
         overrides: `key=value` pairs, such as "train.steps=500"; values are TOML, or else plain strings.
 
     Raises:
@@ -150,7 +153,7 @@ def load_manifest(path: Path, profile: str | None = None, overrides: tuple[str, 
     document = validated(_Document, layers)
     for environment in document.environments:
         _check_environment(path, "environments", environment)
-    if document.budget and any("steps" in layer.table.get("train", {}) for layer in layers[3:]):
+    if document.budget and _sets(layers, "train", "steps"):
         raise UsageError(
             f"--set train.steps: {path} shares a budget, which decides the steps: --set budget=... instead"
         )
@@ -160,6 +163,11 @@ def load_manifest(path: Path, profile: str | None = None, overrides: tuple[str, 
         own = Layer(f"{path}: conditions.{name}", condition.model_dump(include=set(Settings.model_fields)))
         ordered = [layers[0], layers[1], own, *layers[2:]]
         settings = validated(Settings, [layer.only(Settings.model_fields) for layer in ordered])
+        if condition.pretrain_steps and settings.ik.transitions is None and _sets(layers, "generate", "transitions"):
+            raise UsageError(
+                f"--set generate.transitions: conditions.{name} of {path} has pretrain_steps, which decides T: "
+                f"--set conditions.{name}.pretrain_steps=... instead"
+            )
         experiments.append(_resolve(path, name, condition, settings, document.budget))
     return Manifest(
         path=path,
@@ -175,6 +183,11 @@ def load_manifest(path: Path, profile: str | None = None, overrides: tuple[str, 
     )
 
 
+def _sets(layers: list[Layer], section: str, key: str) -> bool:
+    """Says whether `--set`, whose layers come last, gives a key."""
+    return any(key in layer.table.get(section, {}) for layer in layers[3:])
+
+
 def _resolve(path: Path, name: str, condition: Condition, settings: Settings, budget: int | None) -> Experiment:
     """Applies what a condition says about its pretraining: T, and the steps that are left of a budget."""
     place = f"conditions.{name}"
@@ -188,6 +201,12 @@ def _resolve(path: Path, name: str, condition: Condition, settings: Settings, bu
     transitions = settings.generate.transitions
     if condition.pretrain_steps and settings.ik.transitions is None:
         transitions = condition.pretrain_steps
+    learned_from = settings.ik.transitions or transitions
+    if condition.pretrain == "ik" and len(held_out(learned_from, settings.ik.test_fraction)[0]) < 2:
+        raise UsageError(
+            f"{path}: {place}: of T = {learned_from} transitions, ik.test_fraction = {settings.ik.test_fraction} "
+            "leaves fewer than 2 to learn from: raise T"
+        )
     train = settings.train
     if budget is not None:
         spent = (condition.pretrain_steps or transitions) if condition.pretrain == "ik" else 0
@@ -220,13 +239,15 @@ def _check_environment(path: Path, key: str, name: str) -> None:
 
 
 def _profile_path(manifest: Path, profile: str) -> Path:
-    """Finds `profiles/` beside the manifest or in the folder above."""
-    folders = [folder / "profiles" for folder in (manifest.parent, manifest.parent.parent)]
+    """Finds `profiles/` beside the manifest, in the folder above, or else the project's own."""
+    folders = [folder / "profiles" for folder in (manifest.parent, manifest.parent.parent, ROOT / "experiments")]
     return next((folder for folder in folders if folder.is_dir()), folders[0]) / f"{profile}.toml"
 
 
 def _read_profile(path: Path, manifest_name: str) -> list[Layer]:
     """Reads what a profile says for all manifests, and below `[only.NAME]` for the one at hand."""
+    if path.stem == "paper" and not path.exists():  # it changes nothing
+        return [Layer(str(path), {}), Layer(str(path), {})]
     if not path.is_file():
         known = ", ".join(sorted(file.stem for file in path.parent.glob("*.toml"))) or "none"
         raise UsageError(f"{path}: no profile {path.stem!r}; there are: {known}")

@@ -24,9 +24,6 @@ def _without_full_disks(hook: Callable[[threading.ExceptHookArgs], object]) -> C
     return handle
 
 
-threading.excepthook = _without_full_disks(threading.excepthook)
-
-
 class MetricsWriter:
     """Appends rows to `<folder>/<table>.csv` and scalars to `<folder>/tensorboard/`. Use as a context manager.
 
@@ -46,7 +43,7 @@ class MetricsWriter:
             folder: where they are.
             tables: name → columns, after the step that every row begins with.
             resumed: what `state` returned; rows that were written after it are cut off.
-            step: the last one that has all its rows.
+            step: the last one that may have rows already.
         """
         self._files = {name: (folder / f"{name}.csv").open("a", newline="", encoding="utf-8") for name in tables}
         self._writers = {
@@ -67,6 +64,8 @@ class MetricsWriter:
         self._board = SummaryWriter(str(folder / "tensorboard"), purge_step=step + 1 if resumed else None)
 
     def __enter__(self) -> Self:
+        self._hook = threading.excepthook
+        threading.excepthook = _without_full_disks(self._hook)
         return self
 
     def __exit__(
@@ -75,6 +74,7 @@ class MetricsWriter:
         for file in self._files.values():
             file.close()
         self._board.close()
+        threading.excepthook = self._hook
 
     def state(self) -> dict[str, int]:
         """Returns the length of each file, with all rows safely on disk."""

@@ -14,11 +14,11 @@ from pathlib import Path
 from typing import Any
 
 import rlpt
+from rlpt.checkout import ROOT
 from rlpt.checksums import file_sha256
 from rlpt.errors import UsageError
 from rlpt.files import write_json
 
-_ROOT = Path(rlpt.__file__).parent.parent
 PACKAGES = ("torch", "mujoco", "dm-control", "numpy", "h5py", "safetensors", "av", "pillow")
 
 
@@ -29,12 +29,12 @@ def code_version() -> dict[str, Any]:
     An image knows its commit from RLPT_COMMIT, which ends in "-dirty" if it was built from a changed checkout.
     """
     found: dict[str, Any] = {"rlpt": rlpt.__version__}
-    if not (_ROOT / ".git").exists():
+    if not (ROOT / ".git").exists():
         built_from = os.environ.get("RLPT_COMMIT")
         changed = {"dirty": True} if (built_from or "").endswith("-dirty") else {}
         return found | {"commit": built_from and built_from.removesuffix("-dirty")} | changed
-    commit = _git(_ROOT, "rev-parse", "HEAD")
-    changes = _git(_ROOT, "status", "--porcelain", "--", "rlpt", "install", "pyproject.toml")
+    commit = _git(ROOT, "rev-parse", "HEAD")
+    changes = _git(ROOT, "status", "--porcelain", "--", "rlpt", "install", "pyproject.toml")
     return found | {
         "commit": commit,
         "dirty": None if changes is None else bool(changes),
@@ -60,7 +60,7 @@ def package_versions() -> dict[str, str]:
 
 def lock_files() -> dict[str, str]:
     """Returns the SHA-256 of the lock files that packages are installed from, where they are at hand."""
-    found = sorted((_ROOT / "install").glob("*.lock"))
+    found = sorted((ROOT / "install").glob("*.lock"))
     return {path.name: file_sha256(path) for path in found}
 
 

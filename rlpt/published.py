@@ -8,12 +8,13 @@ from pathlib import Path
 
 import pandas as pd
 
+from rlpt.checkout import ROOT
 from rlpt.errors import UsageError
 from rlpt.files import whole_file
 from rlpt.results import Classifier, DataSet, Encoder, Run
 from rlpt.stats import area_under_curve, early_score, final_score
 
-FOLDER = Path(__file__).parent.parent / "paper_figures" / "published"
+FOLDER = ROOT / "paper_figures" / "published"
 SMOOTHING = 15
 "Length of the moving average in the paper's figures, in episodes."
 STRIDE = 10

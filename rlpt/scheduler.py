@@ -28,10 +28,26 @@ _TERMINATED = (-signal.SIGTERM, 128 + signal.SIGTERM)
 
 
 @dataclass(frozen=True)
+class _Log:
+    """What one process adds to its job's log, which holds that of earlier ones too."""
+
+    path: Path
+    begin: int
+    "Where it begins, in bytes."
+
+    def lines(self) -> list[str]:
+        """Returns the lines that are not empty."""
+        with self.path.open("rb") as file:
+            file.seek(self.begin)
+            text = file.read().decode(errors="replace")
+        return [line for line in text.split("\n") if line.strip()]
+
+
+@dataclass(frozen=True)
 class _Running:
     job: Job
     process: subprocess.Popen[bytes]
-    log: Path
+    log: _Log
     bar: TaskID
 
 
@@ -126,11 +142,12 @@ class LocalScheduler:
         fits_cores = not self._running or busy + self._threads[job.stage] <= self._cores
         return len(self._running) < self._parallel and fits_cores
 
-    def _start(self, job: Job) -> tuple[subprocess.Popen[bytes], Path]:
+    def _start(self, job: Job) -> tuple[subprocess.Popen[bytes], _Log]:
         log = self._execution.runs / "logs" / f"{job.id}.log"
         make_folder(log.parent)
         threads = str(self._threads[job.stage])
         with log.open("ab") as file:
+            begin = file.tell()
             process = subprocess.Popen(
                 [sys.executable, "-m", "rlpt", *self._command(job), *self._limits(), "--threads", threads, "--quiet"],
                 stdin=subprocess.DEVNULL,
@@ -139,7 +156,7 @@ class LocalScheduler:
                 env=os.environ | {"OMP_NUM_THREADS": threads},
                 process_group=0,  # a Ctrl-C reaches this process alone, which passes it on once
             )
-        return process, log
+        return process, _Log(log, begin)
 
     def _limits(self) -> list[str]:
         if self._deadline is None:
@@ -156,13 +173,15 @@ class LocalScheduler:
             display.remove_task(running.bar)
             if self._is_done(running.job):
                 self.outcome["ran"] += 1
-                _pass_on_warnings(running.log)
+                for line in running.log.lines():
+                    if line.startswith("WARNING: "):
+                        print(line, file=sys.stderr)
             elif running.process.returncode == BUSY_STATUS:
                 self._waiting.append(running.job)
             elif running.process.returncode == 0 or (self._is_over() and running.process.returncode in _TERMINATED):
                 self._lose(running.job, "paused", "run again to go on")
             else:
-                self._lose(running.job, "failed", f"{self._reason(running)} (see {running.log})")
+                self._lose(running.job, "failed", f"{self._reason(running)} (see {running.log.path})")
 
     def _reason(self, running: _Running) -> str:
         status = running.process.returncode
@@ -170,7 +189,8 @@ class LocalScheduler:
             return "killed, perhaps for lack of memory: lower --jobs, or a setting of the batch size"
         if status < 0:
             return f"ended by {signal.Signals(-status).name}"
-        return running.job.folder(self._execution.runs).error() or _last_line(running.log) or f"exit status {status}"
+        error = running.job.folder(self._execution.runs).error()
+        return error or (running.log.lines() or [f"exit status {status}"])[-1]
 
     def _lose(self, job: Job, outcome: str, reason: str) -> None:
         self._lost.add(job.id)
@@ -179,17 +199,6 @@ class LocalScheduler:
 
     def _is_done(self, job: Job) -> bool:
         return job.folder(self._execution.runs).is_done()
-
-
-def _pass_on_warnings(log: Path) -> None:
-    for line in log.read_text(encoding="utf-8", errors="replace").splitlines():
-        if line.startswith("WARNING: "):
-            print(line, file=sys.stderr)
-
-
-def _last_line(log: Path) -> str:
-    lines = log.read_text(encoding="utf-8", errors="replace").split("\n")
-    return next((line for line in reversed(lines) if line.strip()), "")
 
 
 def stage_command(job: Job, manifest: Manifest, execution: Execution) -> list[str]:

@@ -9,6 +9,8 @@ from typing import Annotated, Literal, Self
 from pydantic import BaseModel, ConfigDict, Field, Strict, model_validator
 
 Positive = Annotated[int, Field(gt=0)]
+BatchSize = Annotated[int, Field(ge=2)]
+"Of one, batch norm knows no variance."
 Rate = Annotated[float, Field(gt=0)]
 Fraction = Annotated[float, Field(gt=0, lt=1)]
 PositivePair = Annotated[tuple[Positive, Positive], Strict(False)]
@@ -93,7 +95,7 @@ class InverseKinematicsSettings(Section):
     """`[ik]`: predicting a_t from (o_t, o_{t+1}) (paper section 3.3.2)."""
 
     epochs: Positive = 30
-    batch_size: Positive = 128
+    batch_size: BatchSize = 128
     learning_rate: Rate = 1e-3
     hidden: PositivePair = (1024, 256)
     dropout: Annotated[float, Field(ge=0, lt=1)] = 0.5
@@ -167,7 +169,7 @@ class TrainSettings(Section):
 
     steps: Positive = 80_000
     "N, in agent steps."
-    batch_size: Positive = 128
+    batch_size: BatchSize = 128
     random_steps: Annotated[int, Field(ge=1)] = 1_000
     "Agent steps with uniform random actions before the first update."
     initial_updates: Positive = 1_000

@@ -8,6 +8,7 @@ from typing import Any
 import click
 
 from rlpt.commands.options import data_option, runs_option, scale_options, selection_options
+from rlpt.errors import UsageError
 
 
 @click.command()
@@ -19,28 +20,42 @@ from rlpt.commands.options import data_option, runs_option, scale_options, selec
 def plot(
     manifest: Path, profile: str | None, overrides: tuple[str, ...], runs: Path, data: Path, **selected: Any
 ) -> None:
-    """Draw the learning curves of what there is, pretraining's too, or one of Figures 1 to 6, as PDF and PNG.
+    """Draw the learning curves of what there is, pretraining's too, or a figure of the paper, as PDF and PNG.
 
-    Runs that are not finished are drawn up to where they are, and the figure says so.
+    MANIFEST is a file, or fig01 to fig11. Runs that are not finished are drawn up to where they are, and the figure
+    says so.
 
     \b
     Examples:
       rlpt plot experiments/fig08_ik.toml --profile lite
       rlpt plot fig04
+      rlpt plot fig11 --profile lite --runs results/lite/fig11
     """
-    scripts = list((Path(__file__).parents[2] / "paper_figures").glob(f"{manifest.name}_*.py"))
-    if manifest.suffix or not scripts:
+    source = manifest if manifest.suffix else _named(manifest)
+    if source.suffix == ".toml":
         from rlpt.jobs import Selection
         from rlpt.manifest import load_manifest
         from rlpt.plots import draw_figures
 
-        loaded = load_manifest(manifest, profile, overrides)
-        for path in draw_figures(loaded, Selection(**selected), runs):
+        for path in draw_figures(load_manifest(source, profile, overrides), Selection(**selected), runs):
             click.echo(f"figure: {path}")
         return
+    if overrides or any(selected.values()):
+        raise UsageError(f"{manifest} shows no runs: leave out --set, --env, --condition, --seed and --video")
     options = ["--data", str(data), "--out", str(runs / "figures"), *(["--profile", profile] if profile else [])]
-    if subprocess.run([sys.executable, str(scripts[0]), *options], check=False).returncode:
+    if subprocess.run([sys.executable, str(source), *options], check=False).returncode:
         sys.exit(1)
+
+
+def _named(figure: Path) -> Path:
+    """Returns the manifest of a figure such as "fig08", or the script of one that shows no runs."""
+    from rlpt.checkout import in_checkout
+
+    places = ((in_checkout("experiments"), ".toml"), (in_checkout("paper_figures"), ".py"))
+    for folder, suffix in places:
+        for path in sorted(folder.glob(f"{figure.name}_*{suffix}")):
+            return path
+    raise UsageError(f"{figure}: neither a manifest (.toml) nor one of the paper's figures, fig01 to fig11")
 
 
 @click.command()
@@ -75,9 +90,11 @@ def report(manifests: tuple[Path, ...], profiles: tuple[str, ...], folders: tupl
       rlpt report --runs results/lite/fig08 --profile lite --out report
       rlpt report my_experiment.toml
     """
+    from rlpt.checkout import in_checkout
     from rlpt.manifest import load_manifest
     from rlpt.report import write_report
 
+    in_checkout("paper_figures", "claims.toml")
     chosen = manifests or _judged_manifests()
     loaded = {profile: [load_manifest(path, profile) for path in chosen] for profile in dict.fromkeys(profiles)}
     for path in write_report(loaded, folders, out):
@@ -85,5 +102,7 @@ def report(manifests: tuple[Path, ...], profiles: tuple[str, ...], folders: tupl
 
 
 def _judged_manifests() -> list[Path]:
-    folder = Path(__file__).parents[2] / "experiments"
+    from rlpt.checkout import in_checkout
+
+    folder = in_checkout("experiments")
     return [*sorted(folder.glob("fig*.toml")), *sorted((folder / "extra").glob("*.toml"))]

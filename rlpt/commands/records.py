@@ -99,6 +99,10 @@ def verify(
         execution = Execution(runs, data, device, threads, quiet)
         _repeat(load_manifest(path, profile, overrides), Selection(**selected), execution, kills, kill_seed)
     else:
+        if profile or overrides or any(selected.values()):
+            raise UsageError(
+                f"{path} is no manifest (.toml): --profile, --set, --env, --condition, --seed and --video select of one"
+            )
         _check(path)
 
 

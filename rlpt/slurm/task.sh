@@ -2,11 +2,12 @@
 # task puts itself back into the queue. SIGTERM comes from Slurm, to the jobs as well: a cancelled task stays away, and
 # a preempted one is put back by Slurm.
 read -ra jobs <<<"${tasks[SLURM_ARRAY_TASK_ID]}"
-pids=() paused=() failed=0 asked=""
+pids=() begin=() paused=() failed=0 asked=""
 trap 'asked="to make room"; kill -USR1 "${pids[@]}" 2>/dev/null' USR1
 trap 'asked="by Slurm"' TERM
 mkdir -p "$runs/logs"
 for job in "${jobs[@]}"; do
+  begin+=("$(stat -c %s "$runs/logs/$job.log" 2>/dev/null || echo 0)")
   "${rlpt[@]}" "$stage" "${options[@]}" --job="$job" >>"$runs/logs/$job.log" 2>&1 &
   pids+=($!)
 done
@@ -21,7 +22,7 @@ for n in "${!jobs[@]}"; do
     echo "stopped $asked: $job"
     paused+=("$job")
   else
-    echo "failed: $job: status $status: $(tail -n 1 "$runs/logs/$job.log")"
+    echo "failed: $job: status $status: $(tail -c +$((begin[n] + 1)) "$runs/logs/$job.log" | tail -n 1)"
     failed=1
   fi
 done
