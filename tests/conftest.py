@@ -9,6 +9,7 @@ import torch
 import yaml
 
 import rlpt.envs.rendering  # noqa: F401 - chooses how to render, before anything imports dm_control
+from rlpt.checksums import checksums
 from rlpt.files import write_json, write_text
 from rlpt.interruption import Checkpoints, Schedule
 from rlpt.jobs import Job, plan
@@ -123,6 +124,18 @@ def write_finished_run(job: Job, runs: Path, returns: list[float]) -> None:
 def _write_origin(folder: Path, job: Job) -> None:
     write_text(folder / "settings.yaml", yaml.safe_dump(job.identity(), sort_keys=False))
     code = {"rlpt": "0.1.0", "commit": "0123456789abcdef", "dirty": False}
-    machine = {"gpu": None, "processor": "A processor"}
-    session = {"commit": code["commit"], "machine": machine, "threads": 2, "seconds": 1800.0}
-    write_json(folder / "provenance.json", {"code": code, "sessions": [session]})
+    machine = {"host": "here", "gpu": None, "driver": None, "processor": "A processor", "cores": 2}
+    killed = {
+        "started": "2026-01-01T00:00:00+00:00", "commit": code["commit"], "packages": {"torch": "2.13.0"},
+        "machine": machine, "renderer": "llvmpipe", "threads": 2, "load": 0.5, "end": "killed",
+    }  # fmt: skip
+    ended = {**killed, "ended": "2026-01-01T01:00:00+00:00", "seconds": 1800.0, "end": "done"}
+    record = {
+        "job": {"id": job.id, "digest": job.digest},
+        "code": code,
+        "packages": killed["packages"],
+        "inputs": [],
+        "outputs": checksums(folder),
+        "sessions": [killed, ended],
+    }
+    write_json(folder / "provenance.json", record)

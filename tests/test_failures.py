@@ -11,6 +11,7 @@ from pathlib import Path
 import pytest
 import torch
 
+from rlpt import pipeline
 from rlpt.data.hdf5 import whole_hdf5
 from rlpt.disk import require_room, required_bytes
 from rlpt.errors import Diverged, JobError, UsageError
@@ -18,6 +19,7 @@ from rlpt.failures import explained
 from rlpt.files import whole_file, write_safetensors
 from rlpt.jobs import Job, plan
 from rlpt.manifest import load_manifest
+from rlpt.pipeline import Execution, run_job
 from tests.conftest import REPOSITORY
 
 DEMO = REPOSITORY / "experiments" / "demo.toml"
@@ -197,8 +199,17 @@ def test_a_machine_that_cannot_render_says_what_to_install(tmp_path: Path, varia
     assert "rlpt doctor" in done.stderr
 
 
-def test_deterministic_algorithms_compute_the_same_on_a_cpu(tmp_path: Path) -> None:
-    for name, options in (("plain", []), ("deterministic", ["--deterministic"])):
-        run_stage(tmp_path / name, "train", "--set=train.steps=110", *options)
-    plain, deterministic = ((tmp_path / name).glob("train/*/policy.safetensors") for name in ("plain", "deterministic"))
-    assert next(plain).read_bytes() == next(deterministic).read_bytes()
+def test_deterministic_algorithms_are_asked_for_while_the_job_runs(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """On a CPU they compute the same; a GPU is what they are for."""
+    asked: list[bool] = []
+    monkeypatch.setitem(
+        pipeline._STAGES, "generate", lambda task: asked.append(torch.are_deterministic_algorithms_enabled())
+    )
+    job = plan(load_manifest(REPOSITORY / "experiments" / "demo.toml", "smoke"))[0]
+    for deterministic in (False, True):
+        runs = tmp_path / str(deterministic)
+        run_job(job, Execution(runs, device="cpu", quiet=True, deterministic=deterministic))
+    assert asked == [False, True]
+    assert not torch.are_deterministic_algorithms_enabled()

@@ -16,10 +16,7 @@ from tests.conftest import REPOSITORY, write_finished_run
 CHROMIUM = shutil.which("chromium") or "/usr/bin/chromium"
 OPTIONS = ["--headless", "--no-sandbox", "--disable-gpu", "--disable-quic", "--no-first-run"]
 OPTIONS += [f"--disable-{what}" for what in ("background-networking", "component-update", "sync")]
-pytestmark = [
-    pytest.mark.skipif(not Path(CHROMIUM).exists(), reason="needs Chromium: apt-get install chromium"),
-    pytest.mark.xdist_group("browser"),
-]
+pytestmark = pytest.mark.skipif(not Path(CHROMIUM).exists(), reason="needs Chromium: apt-get install chromium")
 FIGURE = "#fig08_ik"
 CHART = f"{FIGURE} .chart >> nth=1"
 

@@ -15,6 +15,7 @@ import pytest
 import torch
 
 from rlpt.checkpoint import load_checkpoint, save_checkpoint
+from rlpt.checksums import read_provenance
 from rlpt.data.image_cache import load_split
 from rlpt.data.image_folder import SPLITS, class_names
 from rlpt.data.synthetic_images import write_synthetic_folder
@@ -186,6 +187,8 @@ def test_killing_and_signalling_a_real_process(tiny_settings: Settings, tmp_path
             assert (process.returncode, output[:7]) == (0, "paused:")
     subprocess.run(broken, check=True, capture_output=True)
     (one,), (other,) = (list((tmp_path / name / "train").glob("reacher*")) for name in ("whole", "broken"))
+    sessions = read_provenance(other)["sessions"]
+    assert [session["end"] for session in sessions].count("killed") >= 1, "no kill came before the end"
     changing = ("provenance.json",)
     assert {k: v for k, v in contents(one).items() if k not in changing} == {
         k: v for k, v in contents(other).items() if k not in changing

@@ -192,10 +192,15 @@ def test_an_encoder_that_learned_nothing_is_loudly_reported(rlpt: Callable[..., 
     assert "the encoder has learned nothing" in result.stderr
 
 
-def test_plotting_without_runs_names_what_is_missing(rlpt: Callable[..., Result], tmp_path: Path) -> None:
+def test_plotting_without_runs_names_what_is_missing(
+    rlpt: Callable[..., Result], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    stamped: list[str] = []
+    monkeypatch.setattr("rlpt.plots.stamp", lambda figure, lines: stamped.extend(lines))
     result = rlpt("plot")
     assert result.exit_code == 0, result.output
     assert (tmp_path / "runs" / "figures" / "tiny-tiny.png").is_file()
+    assert any(line.startswith("MISSING 2 of 2 runs: all on reacher-easy") for line in stamped), stamped
 
 
 def test_imagenet_pretraining_and_a_video_background_through_the_command_line(

@@ -6,7 +6,8 @@ import numpy as np
 import pytest
 from absl.testing import absltest
 from dm_control import suite
-from dm_env import test_utils
+from dm_control.rl import control
+from dm_env import specs, test_utils
 from gymnasium.utils.env_checker import check_env
 
 import rlpt.envs.gym
@@ -84,12 +85,23 @@ def test_a_time_limit_ends_the_episode_without_ending_its_value() -> None:
     env.close()
 
 
-def test_actions_are_scaled_to_the_tasks_range() -> None:
-    env = PixelEnvironment("lqr-lqr_2_1", SMALL)
-    assert env.action_spec().minimum == -1
+def test_actions_are_scaled_to_the_tasks_range(monkeypatch: pytest.MonkeyPatch) -> None:
+    """No task of the suite has limits other than ±1, so one is given some."""
+    limits = specs.BoundedArray((2,), np.float64, [0.0, -4.0], [1.0, 2.0])
+    monkeypatch.setattr(control.Environment, "action_spec", lambda self: limits)
+    env = PixelEnvironment("reacher-easy", SMALL)
+    assert (env.action_spec().minimum, env.action_spec().maximum) == (-1, 1)
     env.reset()
-    env.step(np.array([0.0]))
-    assert env.physics.control()[0] == pytest.approx(0.0)
+    env.step(np.array([0.5, -0.5]))
+    np.testing.assert_allclose(env.physics.control(), [0.75, -2.5])
+    env.close()
+
+
+def test_actuators_without_limits_take_actions_as_they_are() -> None:
+    env = PixelEnvironment("lqr-lqr_2_1", SMALL)
+    env.reset()
+    env.step(np.array([0.5]))
+    assert env.physics.control()[0] == 0.5
     env.close()
 
 
