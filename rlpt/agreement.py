@@ -4,9 +4,10 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Literal
 
-from rlpt.claims import MARGIN, Metric
+from rlpt.claims import Metric
 from rlpt.results import DataSet, Encoder, Run, baseline_of, grouped, scores_of
-from rlpt.stats import Difference, difference, equivalent
+from rlpt.stats import Difference, difference
+from rlpt.verdicts import Verdict, decide
 
 Way = Literal["up", "down", "undecided", "no baseline"]
 _METRICS: tuple[Metric, ...] = ("final", "auc")
@@ -21,8 +22,8 @@ class Agreement:
     label: str
     metric: Metric
     difference: Difference
-    equivalent: bool | None
-    "Whether the whole interval lies within the margin; None: undecided."
+    same: Verdict
+    "Whether the whole interval lies within the margin."
 
 
 @dataclass(frozen=True)
@@ -51,7 +52,8 @@ def agreements(ours: DataSet, theirs: DataSet) -> list[Agreement]:
         for metric in _METRICS:
             gap = difference(scores_of(mine, metric), scores_of(published, metric), pair=False)
             run = mine[0]
-            found.append(Agreement(run.manifest, run.environment, run.label, metric, gap, equivalent(gap, MARGIN)))
+            same = decide(gap.low, gap.high, "equivalent")
+            found.append(Agreement(run.manifest, run.environment, run.label, metric, gap, same))
     return found
 
 

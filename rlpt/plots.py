@@ -18,6 +18,7 @@ from rlpt.jobs import Curve, Selection, curves
 from rlpt.manifest import Manifest
 from rlpt.pretraining_plots import draw_pretraining_curves
 from rlpt.results import episodes_folder, read_returns
+from rlpt.stats import curve_band
 
 _PANEL, _LONE_PANEL = (2.5, 2.1), (4.2, 2.7)
 _DASHES = ["", (4, 1.5), (1, 1), (5, 1, 1, 1), (3, 1, 1, 1, 1, 1), (8, 2)]
@@ -125,17 +126,22 @@ def _draw(shown: list[_Shown], styles: dict[str, _Style], axes: Axes) -> None:
         single = each.returns
         axes.plot(single["step"], single["smoothed"], color=colours[each.curve.label], linewidth=0.4, alpha=0.5)
     dashes = {label: style.dashes for label, style in styles.items()}
+    data = _common_steps(shown)
     sns.lineplot(
-        _as_far_as_all_go(shown), x="step", y="smoothed", hue="condition", hue_order=styles, palette=colours,
-        style="condition", style_order=styles, dashes=dashes, errorbar=("ci", 95), seed=0,
-        err_kws={"alpha": 0.12, "linewidth": 0}, legend=False, linewidth=1.4, ax=axes,
+        data, x="step", y="smoothed", hue="condition", hue_order=styles, palette=colours, style="condition",
+        style_order=styles, dashes=dashes, errorbar=None, legend=False, linewidth=1.4, ax=axes,
     )  # fmt: skip
+    for label, own in data.groupby("condition"):
+        curves_at_steps = own.pivot_table("smoothed", "run", "step")
+        _, low, high = curve_band(curves_at_steps.to_numpy())
+        axes.fill_between(curves_at_steps.columns, low, high, color=colours[str(label)], alpha=0.12, linewidth=0)
 
 
-def _as_far_as_all_go(shown: list[_Shown]) -> pd.DataFrame:
-    """Returns the runs' episodes up to the end of the shortest run of their condition."""
-    data = pd.concat([each.returns.assign(last=each.steps) for each in shown], ignore_index=True)
-    return data[data["step"] <= data.groupby("condition")["last"].transform("min")]
+def _common_steps(shown: list[_Shown]) -> pd.DataFrame:
+    """Returns the runs' episodes that end at steps where one of each run of their condition does."""
+    data = pd.concat([each.returns.assign(run=number) for number, each in enumerate(shown)], ignore_index=True)
+    runs = data.groupby("condition")["run"].transform("nunique")
+    return data[data.groupby(["condition", "step"])["run"].transform("nunique") == runs]
 
 
 def _label(axes: Axes, environment: str, action_repeat: int, first: bool) -> None:

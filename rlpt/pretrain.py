@@ -173,7 +173,7 @@ class InverseKinematicsTraining:
         set_generator_state(self._shuffle, state["shuffle"])
         set_global_random_state(self._device, state["dropout"])
         self._network.load_state_dict(state["network"])
-        set_optimiser_state(self._optimiser, state.get("optimiser", {}))
+        set_optimiser_state(self._optimiser, state["optimiser"])
 
 
 @torch.no_grad()

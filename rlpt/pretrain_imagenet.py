@@ -160,7 +160,7 @@ class ImageNetTraining:
         set_generator_state(self._shuffle, state["shuffle"])
         set_generator_state(self._crops, state["crops"])
         self._network.load_state_dict(state["network"])
-        set_optimiser_state(self._optimiser, state.get("optimiser", {}))
+        set_optimiser_state(self._optimiser, state["optimiser"])
 
 
 def update_count(images: int, batch_size: int, frame_stack: int, epochs: int) -> int:

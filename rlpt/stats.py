@@ -8,7 +8,6 @@ so that the same scores give the same intervals. (rliable's own resampling draws
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
-from functools import cached_property
 from math import inf, isnan, nan, sqrt
 from typing import Any
 
@@ -153,11 +152,6 @@ class Difference:
         """Whether there is an interval at all."""
         return not isnan(self.low)
 
-    @cached_property
-    def error(self) -> float:
-        """The standard error."""
-        return self.deviation / sqrt(self.count)
-
 
 def difference(first: Mapping[Any, float], second: Mapping[Any, float], pair: bool = True) -> Difference:
     """Compares scores by what they were repeated over, such as (seed, video).
@@ -253,16 +247,6 @@ def performance_profile(
         return value, np.full_like(value, nan), np.full_like(value, nan)
     low, high = bootstrap(strata, lambda drawn: profile(drawn, 1), resamples=2_000)
     return value, low, high
-
-
-def equivalent(found: Difference, margin: float) -> bool | None:
-    """Says whether a difference lies within ±margin: True or False if its whole interval says so, else None.
-
-    The interval is the 95 % one: stricter than two one-sided tests at 5 %, which would take the 90 % interval.
-    """
-    if found.known and -margin < found.low and found.high < margin:
-        return True
-    return False if found.known and (found.low > margin or found.high < -margin) else None
 
 
 def seeds_to_exclude(distance: float, deviation: float) -> int | None:

@@ -10,6 +10,7 @@ from rocrate_validator import services
 from rocrate_validator.models import Severity, ValidationSettings
 from rocrate_validator.utils.http import HttpRequester
 
+from rlpt.collection import collect_runs
 from rlpt.crate import export_crate
 from rlpt.errors import UsageError
 from rlpt.jobs import plan
@@ -88,3 +89,14 @@ def test_what_is_not_finished_or_damaged_is_not_exported(finished_runs: tuple[Ma
     (tmp_path / "crate").mkdir()
     with pytest.raises(UsageError, match="exists already"):
         export_crate(manifest, plan(manifest), [], runs, tmp_path / "crate")
+
+
+def test_a_collection_is_exported_without_what_it_left_out(
+    finished_runs: tuple[Manifest, Path], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    manifest, runs = finished_runs
+    monkeypatch.setattr("rlpt.collection.LARGEST_FILE", 20_000)
+    collect_runs(plan(manifest), runs, tmp_path / "collection")
+    assert export_crate(manifest, plan(manifest), [], tmp_path / "collection", tmp_path / "crate") == 4
+    assert not list((tmp_path / "crate").rglob("transitions.h5"))
+    assert len(list((tmp_path / "crate").rglob("episodes.csv"))) == 2

@@ -210,3 +210,46 @@ def test_profiles_speak_of_manifests_that_exist() -> None:
     known = {path.stem for path in [*experiments.glob("*.toml"), *experiments.glob("extra/*.toml")]}
     for profile in experiments.glob("profiles/*.toml"):
         assert set(tomli.loads(profile.read_text()).get("only", {})) <= known
+
+
+def test_a_manifest_anywhere_has_the_projects_profiles(tmp_path: Path) -> None:
+    path = tmp_path / "manifest.toml"
+    path.write_text(MINIMAL)
+    assert load_manifest(path).experiments[0].settings == Settings()
+    assert load_manifest(path, "smoke").experiments[0].settings.train.steps < 1000
+    with pytest.raises(UsageError, match="no profile 'smole'; there are: demo, lite, paper, smoke"):
+        load_manifest(path, "smole")
+
+
+def test_clips_with_one_name_are_refused(tmp_path: Path) -> None:
+    path = tmp_path / "manifest.toml"
+    for folder in ("a", "b"):
+        (tmp_path / folder).mkdir()
+        (tmp_path / folder / "clip.mp4").write_text("x")
+    path.write_text(f"videos = ['a/clip.mp4', 'b/clip.mp4']\n{MINIMAL}")
+    with pytest.raises(UsageError, match=r"manifest\.toml: videos: 'clip' names 2 clips"):
+        load_manifest(path)
+    (tmp_path / "0.mp4").write_text("x")
+    path.write_text(f"videos = [0, '0.mp4']\n{MINIMAL}")
+    with pytest.raises(UsageError, match="'0' names 2 clips"):
+        load_manifest(path)
+    (tmp_path / "my clip.mp4").write_text("x")
+    path.write_text(f"videos = ['my clip.mp4']\n{MINIMAL}")
+    with pytest.raises(UsageError, match=r"videos: my clip\.mp4: a clip's name becomes part of its runs': rename"):
+        load_manifest(path)
+
+
+def test_t_is_set_where_it_is_decided(write: Callable[..., Path]) -> None:
+    path = write(MINIMAL + "pretrain_steps = 5000\n")
+    with pytest.raises(UsageError, match=r"--set conditions\.ik\.pretrain_steps=\.\.\. instead"):
+        load_manifest(path, None, ("generate.transitions=100",))
+    (_, ik) = load_manifest(path, None, ("conditions.ik.pretrain_steps=100",)).experiments
+    assert ik.settings.generate.transitions == 100
+    (_, ik) = load_manifest(path, None, ("generate.transitions=900", "ik.transitions=100")).experiments
+    assert ik.settings.generate.transitions == 900
+
+
+@pytest.mark.parametrize("override", ["generate.transitions=2", "ik.transitions=2", "ik.test_fraction=0.999999"])
+def test_too_few_transitions_to_learn_from_are_refused(write: Callable[..., Path], override: str) -> None:
+    with pytest.raises(UsageError, match=r"conditions\.ik: of T = \d+ transitions, .* fewer than 2 to learn from"):
+        load_manifest(write(MINIMAL), None, (override,))

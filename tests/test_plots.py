@@ -63,7 +63,7 @@ def test_a_mean_ends_where_the_shortest_run_does() -> None:
         curve = reacher(load_manifest(FIGURE_8, "lite"), "baseline")[0]
         return plots._Shown(curve, pd.DataFrame({"step": steps, "condition": condition, "seed": seed}), True)
 
-    kept = plots._as_far_as_all_go([shown("a", 1, 8), shown("a", 2, 3), shown("b", 1, 8)])
+    kept = plots._common_steps([shown("a", 1, 8), shown("a", 2, 3), shown("b", 1, 8)])
     assert kept.groupby(["condition", "seed"]).size().to_dict() == {("a", 1): 3, ("a", 2): 3, ("b", 1): 8}
 
 

@@ -78,9 +78,9 @@ def test_agreement_with_the_authors_is_by_interval(tmp_path: Path) -> None:
     found = agreements(data, load_published())
     assert len(found) == 4 * 3 * 2
     by_place = {(each.environment, each.label): each for each in found if each.metric == "final"}
-    assert by_place["cheetah-run", "Baseline"].equivalent is True  # 302 against 319 ± 27
-    assert by_place["reacher-easy", "Baseline"].equivalent is None  # 302 against 295, but their seeds scatter by ± 160
-    assert by_place["cheetah-run", "IK reacher"].equivalent is False  # 802 against 287 ± 15
+    assert by_place["cheetah-run", "Baseline"].same == "holds"  # 302 against 319 ± 27
+    assert by_place["reacher-easy", "Baseline"].same == "undecided"  # 302 against 295, but their seeds scatter by ± 160
+    assert by_place["cheetah-run", "IK reacher"].same == "fails"  # 802 against 287 ± 15
     assert not any(each.difference.paired for each in found)
 
 
@@ -143,3 +143,13 @@ def test_provenance_of_several_sessions_adds_up(tmp_path: Path) -> None:
     path.write_text(json.dumps({"sessions": [{"seconds": 1000.0}, {"seconds": 800.0}, {}]}))
     (run,) = load_runs([manifest], [tmp_path], "Ours").runs
     assert run.hours == 0.5
+
+
+def test_a_damaged_summary_is_named(tmp_path: Path) -> None:
+    """Without it the report would leave out the encoder, and say nothing."""
+    manifest = load_manifest(FIGURE_8)
+    finish(manifest, tmp_path)
+    path = next(tmp_path.glob("pretrain/*/summary.json"))
+    path.write_text(path.read_text()[:20])
+    with pytest.raises(UsageError, match=r"summary\.json: not readable"):
+        load_runs([manifest], [tmp_path], "Ours")

@@ -128,6 +128,27 @@ def test_imagenet(tmp_path: Path, seed: int) -> None:
     assert_resumes(stage, tmp_path, stop_points(seed, 8), killed=False)
 
 
+def test_imagenet_goes_on_with_the_same_images_alone(tmp_path: Path) -> None:
+    settings = Settings(
+        imagenet=ImageNetSettings(classes="all", epochs=4, schedule_epochs=5, batch_size=12, hidden=8),
+        encoder=EncoderSettings(crop=20, layers=3, filters=6, grouped_layers=3),
+    )
+
+    def training(seed: int, checkpoints: Checkpoints) -> object:
+        images = tmp_path / str(seed)
+        if not images.exists():
+            write_synthetic_folder(images, ["a", "b"], 20, 6, seed)
+        names = class_names(images, "all")
+        train, val = (load_split(images, split, names, 24, tmp_path / f"cache{seed}", 1, silent) for split in SPLITS)
+        return ImageNetTraining(train, val, settings, tmp_path, CPU).run(checkpoints, silent)
+
+    with pytest.raises(Paused):
+        training(0, StopAt(tmp_path, 5))
+    with pytest.raises(UsageError, match="began with other images of dataset 'imagenet': restore them, or delete"):
+        training(1, no_checkpoints(tmp_path))
+    training(0, no_checkpoints(tmp_path))
+
+
 @pytest.mark.parametrize("seed", range(2))
 def test_generating(tiny_settings: Settings, tmp_path: Path, seed: int, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("rlpt.generate._PART", 1)

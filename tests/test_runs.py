@@ -1,6 +1,7 @@
 """Run folders: complete or absent, one process at a time."""
 
 import json
+import shutil
 from pathlib import Path
 
 import pytest
@@ -9,6 +10,9 @@ import yaml
 from rlpt.errors import Busy, UsageError
 from rlpt.files import whole_file, write_text
 from rlpt.interruption import Paused
+from rlpt.jobs import plan
+from rlpt.manifest import Manifest
+from rlpt.pipeline import Execution, run_job
 from rlpt.runs import CHECKPOINT_FILE, RunFolder
 
 
@@ -57,6 +61,18 @@ def test_an_interrupted_run_is_paused_and_every_session_is_remembered(tmp_path: 
         (work / CHECKPOINT_FILE).write_text("the job's")
     assert len(json.loads((folder.path / "provenance.json").read_text())["sessions"]) == 3
     assert sorted(path.name for path in folder.path.iterdir()) == ["provenance.json", "settings.yaml"]
+
+
+def test_what_a_kill_in_the_last_moment_left_is_deleted_by_the_next_look(
+    finished_runs: tuple[Manifest, Path], tmp_path: Path
+) -> None:
+    manifest, finished = finished_runs
+    runs = shutil.copytree(finished, tmp_path / "runs")
+    job = plan(manifest)[-1]
+    leftover = job.folder(runs).path / CHECKPOINT_FILE
+    leftover.write_text("no longer needed")
+    run_job(job, Execution(runs, quiet=True))
+    assert not leftover.exists()
 
 
 def test_a_run_is_worked_on_by_one_process(tmp_path: Path) -> None:

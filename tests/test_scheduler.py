@@ -5,6 +5,7 @@ import subprocess
 import sys
 from pathlib import Path
 
+from rlpt.scheduler import _Log
 from tests.conftest import REPOSITORY
 
 
@@ -20,3 +21,13 @@ def test_two_runs_on_one_folder_share_the_work(tmp_path: Path) -> None:
     assert len(records) == 4
     assert [len(record["sessions"]) for record in records] == [1] * 4
     assert {path.name for path in tmp_path.glob("figures/*.png")} == {"demo-smoke.png", "demo-encoders-smoke.png"}
+
+
+def test_a_log_is_read_from_where_its_process_began(tmp_path: Path) -> None:
+    path = tmp_path / "job.log"
+    path.write_text("WARNING: of the last time\n")
+    log = _Log(path, path.stat().st_size)
+    assert log.lines() == []
+    with path.open("a") as file:
+        file.write("\nfirst\nlast\n")
+    assert log.lines() == ["first", "last"]

@@ -88,6 +88,32 @@ def test_pretraining_can_learn(tiny_settings: Settings, tmp_path: Path) -> None:
     assert pretrain(tmp_path / "data.h5", settings, tmp_path)["test_r2"] > 0.5
 
 
+def test_pretraining_on_a_random_subset(tiny_settings: Settings, dataset: Path, tmp_path: Path) -> None:
+    """As published for Figure 11: drawn from all transitions, the last of them in time held out."""
+    settings = changed(tiny_settings, "ik", transitions=20, test_fraction=0.2)
+    training = InverseKinematicsTraining(dataset, settings, tmp_path, CPU)
+    rows = np.concatenate([training._training, training._test])
+    assert (len(training._training), len(training._test)) == (16, 4)
+    assert np.all(np.diff(rows) > 0)
+    assert rows.max() > 20
+    again = InverseKinematicsTraining(dataset, settings, tmp_path, CPU)
+    other = InverseKinematicsTraining(dataset, changed(settings, "ik", seed=1), tmp_path, CPU)
+    np.testing.assert_array_equal(again._training, training._training)
+    assert not np.array_equal(other._training, training._training)
+
+
+def test_pretraining_computes_in_the_precision_asked_for(
+    tiny_settings: Settings, dataset: Path, tmp_path: Path
+) -> None:
+    losses = {}
+    for precision in ("float32", "bfloat16"):
+        folder = tmp_path / precision
+        folder.mkdir()
+        losses[precision] = pretrain(dataset, changed(tiny_settings, "compute", precision=precision), folder)
+    assert losses["float32"] != losses["bfloat16"]
+    assert losses["float32"]["train_mse"] == pytest.approx(losses["bfloat16"]["train_mse"], rel=0.05)
+
+
 def test_two_runs_of_one_job_write_the_same_bytes(tiny_settings: Settings, dataset: Path, tmp_path: Path) -> None:
     for name in ("a", "b"):
         (tmp_path / name).mkdir()
@@ -267,3 +293,22 @@ def test_help_needs_no_slow_imports() -> None:
     result = CliRunner().invoke(main, ["--help"])
     for command in ("doctor", "plan", "generate", "pretrain", "train", "run", "status", "plot"):
         assert command in result.stdout
+
+
+def test_a_figure_is_plotted_by_its_number(tmp_path: Path) -> None:
+    result = CliRunner().invoke(main, ["plot", "fig11", "--profile", "lite", "--runs", str(tmp_path)])
+    assert result.exit_code == 0, result.output
+    assert (tmp_path / "figures" / "fig11_budget-lite.png").is_file()
+
+
+@pytest.mark.parametrize(
+    ("arguments", "complaint"),
+    [
+        (["fig04", "--env", "walker-walk"], "fig04 shows no runs: leave out --set, --env"),
+        (["fig12"], "neither a manifest (.toml) nor one of the paper's figures, fig01 to fig11"),
+    ],
+)
+def test_a_figure_that_cannot_be_plotted_is_one_line(arguments: list[str], complaint: str) -> None:
+    result = CliRunner().invoke(main, ["plot", *arguments])
+    assert (result.exit_code, result.stderr.count("\n")) == (2, 1)
+    assert complaint in result.stderr

@@ -13,7 +13,6 @@ from rliable import metrics as rliable_metrics
 from scipy import stats as scipy_stats
 
 from rlpt.stats import (
-    Difference,
     aggregate,
     area_under_curve,
     bootstrap,
@@ -21,7 +20,6 @@ from rlpt.stats import (
     deviation_range,
     difference,
     early_score,
-    equivalent,
     final_score,
     interquartile_mean,
     performance_profile,
@@ -171,14 +169,6 @@ def test_a_curve_s_band() -> None:
     assert mean.tolist() == [3, 5]
     assert (low.tolist(), high.tolist()) == ([1, 2], [5, 9])
     assert np.isnan(curve_band(np.ones((1, 2)))[1]).all()
-
-
-@pytest.mark.parametrize(
-    ("low", "high", "expected"),
-    [(-99, 99, True), (-101, 99, None), (-20, 300, None), (101, 300, False), (-300, -101, False), (nan, nan, None)],
-)
-def test_equivalence_needs_the_whole_interval(low: float, high: float, expected: bool | None) -> None:
-    assert equivalent(Difference(0, (low, high), (low, high), 1, 3, True), 100) is expected
 
 
 def test_how_many_seeds_would_settle_it() -> None:

@@ -7,9 +7,13 @@ from pathlib import Path
 import pytest
 from click.testing import CliRunner, Result
 
+from rlpt import verification
 from rlpt.cli import main
-from rlpt.jobs import plan
+from rlpt.errors import JobError
+from rlpt.jobs import Job, plan
 from rlpt.manifest import Manifest
+from rlpt.pipeline import Execution
+from rlpt.verification import repeat_with_kills
 from tests.conftest import REPOSITORY
 
 DEMO = str(REPOSITORY / "experiments" / "demo.toml")
@@ -86,13 +90,31 @@ def test_jobs_that_are_killed_at_random_moments_write_the_same_bytes(tmp_path: P
     assert not list(tmp_path.glob("verify-*"))
 
 
-def test_a_difference_is_reported(finished_runs: tuple[Manifest, Path], tmp_path: Path) -> None:
-    from rlpt.verification import _differences
+def test_copies_that_differ_are_kept_when_a_later_job_fails(
+    finished_runs: tuple[Manifest, Path], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    manifest, runs = finished_runs
+    jobs = plan(manifest)
 
+    def run(manifest: Manifest, job: Job, execution: Execution) -> None:
+        if job == jobs[1]:
+            raise JobError("it broke")
+        shutil.copytree(job.folder(runs).path, job.folder(execution.runs).path)
+
+    monkeypatch.setattr(verification, "_run", run)
+    monkeypatch.setattr(verification, "_differences", lambda *_: ("transitions.h5",))
+    repetitions = repeat_with_kills(manifest, jobs, Execution(tmp_path), 0, 0)
+    assert next(repetitions).differences == ("transitions.h5",)
+    with pytest.raises(JobError):
+        next(repetitions)
+    assert list(tmp_path.glob("verify-*/whole/generate/*"))
+
+
+def test_a_difference_is_reported(finished_runs: tuple[Manifest, Path], tmp_path: Path) -> None:
     manifest, runs = finished_runs
     first, second = (job.folder(runs).path for job in plan(manifest) if job.stage == "train")
-    assert _differences(first, first) == ()
-    assert "policy.safetensors" in _differences(first, second)
+    assert verification._differences(first, first) == ()
+    assert "policy.safetensors" in verification._differences(first, second)
 
 
 def test_show_prints_what_made_a_run(finished_runs: tuple[Manifest, Path]) -> None:
@@ -123,3 +145,20 @@ def test_show_tells_of_interruptions(finished_runs: tuple[Manifest, Path], tmp_p
     result = rlpt("show", folder)
     assert "not finished" in result.stdout
     assert "Paused: time limit" in " ".join(result.stdout.split())
+
+
+def test_show_tells_of_a_kill_in_a_finished_run(finished_runs: tuple[Manifest, Path], runs: Path) -> None:
+    path = one(runs, "train/*scratch*/provenance.json")
+    record = json.loads(path.read_text())
+    killed = {key: value for key, value in record["sessions"][0].items() if key not in ("ended", "seconds")}
+    path.write_text(json.dumps(record | {"sessions": [{**killed, "end": "killed"}, *record["sessions"]]}))
+    result = rlpt("show", path.parent)
+    assert result.exit_code == 0, result.output
+    assert "running, or killed" in " ".join(result.stdout.split())
+    assert "ended: done" in " ".join(result.stdout.split())
+
+
+def test_what_selects_of_a_manifest_selects_of_nothing_else(runs: Path) -> None:
+    result = rlpt("verify", runs, "--profile", "lite")
+    assert (result.exit_code, result.stderr.count("\n")) == (2, 1)
+    assert "is no manifest (.toml): --profile" in result.stderr

@@ -236,7 +236,7 @@ class SAC:
         for name, network in self._networks().items():
             network.load_state_dict(state["networks"][name])
         for name, optimiser in self._optimisers().items():
-            set_optimiser_state(optimiser, state["optimisers"].get(name, {}))
+            set_optimiser_state(optimiser, state["optimisers"][name])
         with torch.no_grad():
             self.log_alpha.copy_(state["log_alpha"])
         self._noise_random.set_state(state["noise"])

@@ -144,17 +144,6 @@ class VideoBackground:
         return len(self._frames)
 
     @property
-    def position(self) -> int:
-        """Number of the current frame; set it to go on where an earlier episode was left."""
-        return self._position
-
-    @position.setter
-    def position(self, position: int) -> None:
-        if not 0 <= position < len(self):
-            raise ValueError(f"the video has frames 0 to {len(self) - 1}, not {position}")
-        self._position = position
-
-    @property
     def current(self) -> np.ndarray:
         """The current frame, uint8 [height, width, 3]."""
         frame: np.ndarray = self._frames[self._position]

@@ -226,3 +226,11 @@ def test_exploring_depends_on_the_seed_only(tiny_settings: Settings) -> None:
     assert not np.array_equal(actions[0], actions[2])
     assert actions[0].dtype == np.float32
     assert np.abs(actions[0]).max() <= 1
+
+
+def test_a_run_of_another_kind_of_device_is_refused(tiny_settings: Settings) -> None:
+    """A GPU's generator has a state of 16 bytes, a CPU's one of 5,056."""
+    agent = SAC(tiny_settings, 2, 0, torch.device("cpu"))
+    state = agent.state() | {"noise": torch.zeros(16, dtype=torch.uint8)}
+    with pytest.raises(UsageError, match="began on another kind of device than cpu"):
+        agent.restore(state)

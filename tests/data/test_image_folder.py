@@ -6,9 +6,10 @@ import numpy as np
 import pytest
 from PIL import Image
 
+from rlpt.data import synthetic_images
 from rlpt.data.crops import center_crop
-from rlpt.data.image_folder import check_folder, class_names, list_images, middle_square, paper_classes
-from rlpt.data.synthetic_images import write_synthetic_folder
+from rlpt.data.image_folder import check_folder, class_names, decode, list_images, middle_square, paper_classes
+from rlpt.data.synthetic_images import provide_synthetic_folder, write_synthetic_folder
 from rlpt.errors import UsageError
 from tests.conftest import REFERENCE
 from tests.data.conftest import CLASSES
@@ -56,6 +57,11 @@ def test_missing_classes_are_named(folder: Path) -> None:
 def test_images_that_cannot_be_decoded_are_named(folder: Path) -> None:
     truncated = folder / "train" / CLASSES[1] / f"{CLASSES[1]}_0002.JPEG"
     truncated.write_bytes(truncated.read_bytes()[:500])
+    other = folder / "train" / CLASSES[1] / "postscript.jpg"  # a format that Pillow would start a program for
+    Image.new("RGB", (20, 20)).save(other, "EPS")
+    with pytest.raises(UsageError, match=r"postscript\.jpg: cannot be decoded"):
+        decode(other)
+    other.unlink()
     text = folder / "val" / CLASSES[2] / "text.png"
     text.write_text("no image")
     findings = check_folder(folder, "all", workers=2)
@@ -104,3 +110,13 @@ def test_a_synthetic_folder_replaces_nothing(folder: Path) -> None:
     with pytest.raises(UsageError, match="images: is there already"):
         write_synthetic_folder(folder, CLASSES, train_images=1, val_images=1)
     assert len(list_images(folder, "train", CLASSES)) == 12
+
+
+def test_drawing_that_fails_leaves_nothing(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def fail(*arguments: object) -> None:
+        raise OSError("no space left")
+
+    monkeypatch.setattr(synthetic_images, "_striped_image", fail)
+    with pytest.raises(OSError, match="no space left"):
+        provide_synthetic_folder(tmp_path / "synthetic")
+    assert list(tmp_path.iterdir()) == []

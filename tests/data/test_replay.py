@@ -12,6 +12,7 @@ from hypothesis import strategies as st
 
 from rlpt.data.replay import ReplayBuffer
 from rlpt.data.stacks import as_channels, stack_indices
+from rlpt.errors import UsageError
 
 SIZE = 6
 
@@ -164,3 +165,20 @@ def test_stacked_frames_become_channels_oldest_first() -> None:
     channels = as_channels(stacks)
     assert channels.shape == (2, 9, 4, 5)
     np.testing.assert_array_equal(channels[1, 5], stacks[1, 1, :, :, 2])
+
+
+def test_frames_that_are_not_those_of_the_checkpoint_are_refused(tmp_path: Path) -> None:
+    def buffer() -> ReplayBuffer:
+        return ReplayBuffer(30, 30, SIZE, 3, 1, seed=0, file=tmp_path / "replay.frames")
+
+    replay = buffer()
+    play(replay, Naive(30, 3), [5, 7])
+    state = replay.state()
+    buffer().restore(state)
+    with (tmp_path / "replay.frames").open("r+b") as file:
+        file.seek(3 * SIZE * SIZE * 3 + 5)
+        byte = file.read(1)
+        file.seek(-1, 1)
+        file.write(bytes([byte[0] ^ 1]))
+    with pytest.raises(UsageError, match=r"replay\.frames: damaged, not the frames of the checkpoint"):
+        buffer().restore(state)

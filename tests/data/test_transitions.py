@@ -116,3 +116,11 @@ def test_a_write_that_fails_leaves_nothing(tmp_path: Path) -> None:
     with pytest.raises(RuntimeError), write_transitions(tmp_path / "data.h5", 10, 5, 8, 2):
         raise RuntimeError
     assert list(tmp_path.iterdir()) == []
+
+
+def test_an_episode_that_ends_before_its_reset_is_refused(tiny_settings: Settings, tmp_path: Path) -> None:
+    """What followed would be a transition that no action led to."""
+    settings = tiny_settings.environment.model_copy(update={"action_repeat": 100})
+    episodes = RandomEpisodes("reacher-easy", settings, GenerateSettings(transitions=30, reset_every=2_000))
+    with pytest.raises(UsageError, match=r"reset_every = 2000: an episode of reacher-easy was over after 10"):
+        generate(episodes, tmp_path / "data.h5", 1, no_checkpoints(tmp_path), silent)

@@ -152,33 +152,11 @@ def test_a_video_wraps_around_and_restarts() -> None:
     assert shown == [0, 1, 2, 0, 1, 2, 0]
     assert len(video) == 3
     video.restart()
-    assert video.position == 0
+    assert video.current[0, 0, 0] == 0
     assert video.current.shape == (2, 2, 3)
 
 
-@given(st.integers(1, 20), st.lists(st.booleans(), max_size=60), st.integers(0, 60))
-def test_a_position_is_enough_to_go_on(frames: int, advances: list[bool], saved_at: int) -> None:
-    video, resumed = VideoBackground(_numbered(frames)), VideoBackground(_numbered(frames))
-    steps = 0
-    for number, advance in enumerate(advances):
-        if number == saved_at:
-            resumed.position = video.position
-        for each in (video, resumed):
-            if advance:
-                each.advance()
-            else:
-                each.restart()
-        steps = steps + 1 if advance else 0
-        assert video.position == steps % frames
-        if number >= saved_at:
-            np.testing.assert_array_equal(resumed.current, video.current)
-
-
 def test_what_a_video_cannot_show_is_refused() -> None:
-    video = VideoBackground(_numbered(3))
-    for position in (-1, 3):
-        with pytest.raises(ValueError, match="the video has frames 0 to 2"):
-            video.position = position
     for frames in (np.zeros((0, 2, 2, 3), np.uint8), np.zeros((4, 2, 2), np.uint8), np.zeros((4, 2, 2, 3))):
         with pytest.raises(ValueError, match=r"a background needs uint8 \[frames, height, width, 3\]"):
             VideoBackground(frames)

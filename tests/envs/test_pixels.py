@@ -174,3 +174,14 @@ def test_a_video_plays_behind_the_task_from_its_first_frame() -> None:
     assert (plain.frame != distracted.frame).any()
     plain.close()
     distracted.close()
+
+
+def test_unseeded_gymnasium_environments_begin_differently_and_seeded_ones_alike() -> None:
+    def first(seed: int | None) -> np.ndarray:
+        env = gymnasium.make("rlpt.envs.gym:rlpt/reacher-easy-v0", size=24)
+        observation, _ = env.reset(seed=seed)
+        env.close()
+        return np.asarray(observation)
+
+    assert not np.array_equal(first(None), first(None))
+    np.testing.assert_array_equal(first(3), first(3))
