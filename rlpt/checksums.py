@@ -81,8 +81,12 @@ def read_provenance(folder: Path) -> dict[str, Any]:
     try:
         return _Record.model_validate_json(path.read_bytes()).model_dump()
     except FileNotFoundError:
-        raise UsageError(f"{folder}: not a finished run: it has no {PROVENANCE_FILE}") from None
-    except (OSError, ValueError, RecursionError):
+        raise UsageError(
+            f"{folder}: not a finished run: it has no {PROVENANCE_FILE}: delete it, and run its job again"
+        ) from None
+    except OSError as error:
+        raise UsageError(f"{path}: cannot be read ({error.strerror}): make it readable") from None
+    except (ValueError, RecursionError):
         raise UsageError(f"{path}: not readable as a run's record: delete {folder}, and run its job again") from None
 
 
@@ -108,6 +112,8 @@ def verified(folder: Path, name: str) -> tuple[Path, str]:
         UsageError: if it is missing, or not what the job wrote.
     """
     recorded = recorded_outputs(folder).get(name)
+    if name in read_provenance(folder)["left_out"]:
+        raise UsageError(f"{folder / name}: left out of this collection: use the runs that it was made from (--runs)")
     complaint = damage(folder / name, recorded) if recorded else "not among what this run wrote"
     if complaint or not recorded:
         raise UsageError(f"{folder / name}: {complaint}: delete {folder}, and run its job again")

@@ -3,13 +3,15 @@
 Everything slow to import (PyTorch, dm_control, matplotlib) is imported by the functions that use it.
 """
 
+import io
+import sys
 from typing import Any
 
 import click
 
 from rlpt import __version__
 from rlpt.commands import cluster, figures, inputs, machine, planning, records, stages
-from rlpt.errors import BUSY_STATUS, Busy, JobError, UsageError
+from rlpt.errors import BUSY_STATUS, Busy, JobError, UsageError, trouble
 
 
 class _Commands(click.Group):
@@ -17,6 +19,12 @@ class _Commands(click.Group):
 
     def list_commands(self, ctx: click.Context) -> list[str]:
         return list(self.commands)
+
+    def main(self, *args: Any, **kwargs: Any) -> Any:
+        for stream in (sys.stdout, sys.stderr):
+            if isinstance(stream, io.TextIOWrapper):  # what a terminal's encoding lacks becomes a question mark
+                stream.reconfigure(errors="replace")
+        return super().main(*args, **kwargs)
 
     def invoke(self, ctx: click.Context) -> Any:
         try:
@@ -34,6 +42,11 @@ class _Commands(click.Group):
             ctx.exit(130)
         except (click.ClickException, click.exceptions.Exit, click.Abort, BrokenPipeError):
             raise  # a pipe that nobody reads any more, as after `| head`, ends the command quietly
+        except OSError as error:
+            if ctx.params.get("debug"):
+                raise
+            click.echo(f"rlpt: {trouble(error)}", err=True)
+            ctx.exit(2)
         except Exception as error:
             if ctx.params.get("debug"):
                 raise

@@ -11,7 +11,7 @@ from rlpt.checksums import PROVENANCE_FILE, damage, read_provenance, recorded_ou
 from rlpt.errors import UsageError
 from rlpt.files import TEMPORARY_PREFIX, make_folder, write_json
 from rlpt.jobs import Job
-from rlpt.results import EPISODES_FILE, EPOCHS_FILE
+from rlpt.run_files import EPISODES_FILE, EPOCHS_FILE
 from rlpt.runs import SESSIONS_FILE, RunFolder
 
 LARGEST_FILE = 256 * 1024

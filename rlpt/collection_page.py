@@ -10,26 +10,19 @@ import pandas as pd
 
 from rlpt.checksums import PROVENANCE_FILE
 from rlpt.claims import METRICS, Metric
+from rlpt.errors import UsageError
 from rlpt.estimates import steps
 from rlpt.jobs import Curve, Job, Stage, curves, plan
 from rlpt.manifest import Manifest
 from rlpt.pages import render_page
 from rlpt.provenance import read_sessions
 from rlpt.report_sections import differences_from_paper, settings_text
-from rlpt.results import (
-    EPOCHS_FILE,
-    Run,
-    baseline_of,
-    episodes_folder,
-    grouped,
-    load_runs,
-    read_json,
-    read_returns,
-    scores_of,
-)
+from rlpt.results import Run, baseline_of, grouped, load_runs, scores_of
+from rlpt.run_files import EPOCHS_FILE, episodes_folder, read_json, read_returns
 from rlpt.runs import SESSIONS_FILE
 from rlpt.stats import Difference, Interval, aggregate, difference
 
+PAGE = "README.md"
 _SHOWN: tuple[Metric, ...] = ("final", "auc", "early")
 
 
@@ -79,6 +72,7 @@ def collection_page(manifest: Manifest, out: Path) -> str:
     sessions = {job.id: _sessions(job, out) for job in plan(manifest)}
     known = [session for own in sessions.values() for session in own]
     context = {
+        "mark": _mark(manifest),
         "manifest": manifest,
         "place": _from_here(out),
         "command": f"{_from_here(manifest.path)} --profile {manifest.profile}"
@@ -104,6 +98,26 @@ def collection_page(manifest: Manifest, out: Path) -> str:
         "days": sorted({str(session.get("started", "unknown"))[:10] for session in known}),
     }
     return render_page("collection.md.j2", context)
+
+
+def require_own_page(manifest: Manifest, runs: Path, out: Path) -> None:
+    """Raises UsageError if a collection in `out` would replace a page that is not its own."""
+    if out.resolve() == runs.resolve():
+        raise UsageError(f"{out}: the runs themselves: a collection needs another --out")
+    page = out / PAGE
+    if page.is_file() and not page.read_text(encoding="utf-8", errors="replace").startswith(_mark(manifest)):
+        raise UsageError(
+            f"{page}: is there already, and is not the page of {manifest.path.name} with this profile and --set: "
+            "choose another --out"
+        )
+
+
+def _mark(manifest: Manifest) -> str:
+    """Returns the page's first line, by which a later `rlpt collect` knows its own."""
+    overrides = "".join(f", --set {each}" for each in manifest.overrides)
+    return (
+        f"<!-- Made by rlpt collect of {manifest.path.name}, profile {manifest.profile}{overrides}: edits are lost. -->"
+    )
 
 
 def _from_here(path: Path) -> str:

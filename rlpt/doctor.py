@@ -100,7 +100,7 @@ def _has_nvidia_gpu() -> bool:
 
 def _renderer() -> Finding:
     backend = os.environ.get("MUJOCO_GL", "egl")
-    done = subprocess.run([sys.executable, "-c", _RENDER], capture_output=True, text=True, check=False)
+    done = subprocess.run([sys.executable, "-P", "-c", _RENDER], capture_output=True, text=True, check=False)
     if done.returncode != 0:
         lines = done.stderr.strip().splitlines() or [f"exit status {done.returncode}"]
         return Finding(

@@ -1,6 +1,7 @@
 """TOML documents: laid over each other, checked against a model, and what is wrong with them told in one line."""
 
 import difflib
+import json
 from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
@@ -12,6 +13,16 @@ from pydantic import BaseModel, ValidationError
 from rlpt.errors import UsageError
 
 Table = dict[str, Any]
+# Where pydantic's words are Python's, not TOML's.
+_EXPECTED = {
+    "tuple_type": "expected a list, such as [1, 2]",
+    "too_short": "expected at least one",
+    "dict_type": "expected a table, such as { key = 1 }",
+    "model_type": "expected a table, such as { key = 1 }",
+    "bool_type": "expected true or false",
+    "string_pattern_mismatch": "expected letters, digits, '.', '_' and '-', of which the first is a letter or digit",
+    "finite_number": "expected a finite number",
+}
 Checked = TypeVar("Checked", bound=BaseModel)
 
 
@@ -43,10 +54,12 @@ def read_toml(path: Path) -> Table:
         UsageError: if there is no such file, or it is not TOML.
     """
     try:
-        return tomli.loads(path.read_text(encoding="utf-8"))
+        return tomli.loads(path.read_text(encoding="utf-8-sig"))
     except FileNotFoundError:
         raise UsageError(f"{path}: no such file") from None
-    except (OSError, UnicodeDecodeError, tomli.TOMLDecodeError, RecursionError) as error:
+    except UnicodeDecodeError as error:
+        raise UsageError(f"{path}: not readable as TOML: {error}: save it as UTF-8") from None
+    except (OSError, ValueError, RecursionError) as error:
         raise UsageError(f"{path}: not readable as TOML: {error or 'nested too deeply'}") from None
 
 
@@ -59,10 +72,10 @@ def parse_override(text: str) -> Table:
     key, equals, value = text.partition("=")
     if not equals or not key.strip():
         raise UsageError(f"--set {text!r}: expected key=value, such as train.steps=500")
-    for candidate in (value, f"'{value}'"):
+    for candidate in (value, json.dumps(value, ensure_ascii=False)):
         try:
             return tomli.loads(f"{key} = {candidate}")
-        except tomli.TOMLDecodeError:
+        except (ValueError, RecursionError):
             continue
     raise UsageError(f"--set {text!r}: neither the key nor the value can be read as TOML")
 
@@ -117,7 +130,7 @@ def _explain(model: type[BaseModel], error: Any) -> str:
         return f"unknown key; {hint}accepted: {', '.join(accepted)}"
     if error["type"] == "missing":
         return "missing, and it has no default"
-    message = str(error["msg"]).removeprefix("Value error, ")
+    message = _EXPECTED.get(error["type"], str(error["msg"]).removeprefix("Value error, "))
     if isinstance(error["input"], dict):
         return message
     return f"{message[0].lower()}{message[1:]} (given: {error['input']!r:.80})"

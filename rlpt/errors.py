@@ -21,6 +21,12 @@ class JobError(Exception):
     """
 
 
+def trouble(error: OSError) -> str:
+    """Says in one line what a file system refused."""
+    place = f"{error.filename}: " if error.filename else ""
+    return f"{place}{error.strerror or error}: check that the path exists and can be read or written"
+
+
 LOWER_RATE = "lower the learning rate (agent.critic_learning_rate, ik.learning_rate, imagenet.learning_rate)"
 
 

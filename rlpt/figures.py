@@ -9,7 +9,7 @@ import click
 import matplotlib as mpl
 from matplotlib.figure import Figure
 
-from rlpt.errors import UsageError
+from rlpt.errors import UsageError, trouble
 from rlpt.files import whole_file
 from rlpt.manifest import Manifest, load_manifest
 from rlpt.provenance import code_version
@@ -40,7 +40,9 @@ def made_by(manifest: Manifest) -> str:
     """Returns manifest, profile, rlpt's version and commit in one line."""
     code = code_version()
     commit = (code.get("commit") or "unknown")[:9] + ("+changes" if code.get("dirty") else "")
-    return f"manifest {manifest.path.name} · profile {manifest.profile} · rlpt {code['rlpt']} · commit {commit}"
+    changed = "".join(f" · --set {override}" for override in manifest.overrides)
+    made = f"drawn by rlpt {code['rlpt']}, commit {commit}"
+    return f"manifest {manifest.path.name} · profile {manifest.profile}{changed} · {made}"
 
 
 def stamp(figure: Figure, lines: list[str]) -> None:
@@ -106,6 +108,9 @@ def figure_command(
                 paths = save_figure(figure, out, path.stem, title, manifest.profile)
         except UsageError as error:
             click.echo(f"rlpt: {error}", err=True)
+            raise SystemExit(2) from None
+        except OSError as error:
+            click.echo(f"rlpt: {trouble(error)}", err=True)
             raise SystemExit(2) from None
         for written in paths:
             click.echo(f"figure: {written}")

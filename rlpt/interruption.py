@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING
 if TYPE_CHECKING:
     from rlpt.checkpoint import State
 
-STOP_SIGNALS = (signal.SIGTERM, signal.SIGINT, signal.SIGUSR1)
+STOP_SIGNALS = (signal.SIGTERM, signal.SIGINT, signal.SIGUSR1, signal.SIGHUP)
 
 
 class Paused(Exception):
@@ -95,17 +95,19 @@ class Checkpoints:
 
 @contextmanager
 def stopping_on_signals(stop: Callable[[str], None]) -> Iterator[None]:
-    """Calls `stop` with the name of a SIGTERM, SIGINT or SIGUSR1 during the block.
+    """Calls `stop` with the name of a SIGTERM, SIGINT, SIGUSR1 or, unless it is ignored (nohup), SIGHUP in the block.
 
     Clusters send several in a row: further ones change nothing while the job saves, but for a Ctrl-C, which ends it.
     """
     before = {number: signal.getsignal(number) for number in STOP_SIGNALS}
+    if before[signal.SIGHUP] == signal.SIG_IGN:
+        del before[signal.SIGHUP]
 
     def handle(number: int, frame: FrameType | None) -> None:
         stop(signal.Signals(number).name)
         signal.signal(signal.SIGINT, before[signal.SIGINT])
 
-    for number in STOP_SIGNALS:
+    for number in before:
         signal.signal(number, handle)
     try:
         yield

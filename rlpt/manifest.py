@@ -5,6 +5,7 @@ scale, such as "lite"), then by the condition's own tables, then by what the pro
 last by `--set key=value`.
 """
 
+import re
 from collections import Counter
 from dataclasses import dataclass
 from pathlib import Path
@@ -22,13 +23,14 @@ from rlpt.errors import UsageError
 from rlpt.settings import Positive, Section, Settings
 from rlpt.slurm.settings import SlurmSettings
 
-Name = Annotated[str, Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]*$")]
+NAME = r"^[A-Za-z0-9][A-Za-z0-9._-]*$"
+Name = Annotated[str, Field(pattern=NAME)]
 
 
 class Condition(Section):
     """`[conditions.NAME]`: one curve of a figure."""
 
-    label: str
+    label: Annotated[str, Field(min_length=1)]
     pretrain: Literal["none", "ik", "imagenet"] = "none"
     pretrain_environment: str | None = None
     "Where the pretraining data comes from; left out: the environment that is trained on."
@@ -60,7 +62,7 @@ class PlotSettings(Section):
 class _Document(Section):
     """The top level of a manifest, profile already merged in."""
 
-    title: str
+    title: Annotated[str, Field(min_length=1)]
     environments: Annotated[tuple[str, ...], Strict(False), Field(min_length=1)]
     seeds: Annotated[tuple[Annotated[int, Field(ge=0, lt=2**32)], ...], Strict(False), Field(min_length=1)]
     conditions: Annotated[dict[Name, Condition], Field(min_length=1)]
@@ -147,16 +149,18 @@ def load_manifest(path: Path, profile: str | None = None, overrides: tuple[str, 
         UsageError: one line that names file, key, what was given and what is accepted.
     """
     layers = [Layer(str(path), read_toml(path))]
-    profile = str(profile or layers[0].table.get("profile", "paper"))
+    profile = str(layers[0].table.get("profile", "paper") if profile is None else profile)
+    if not re.fullmatch(NAME, profile):
+        raise UsageError(f"--profile {profile!r}: expected the name of a file of profiles/, such as lite")
     layers += _read_profile(_profile_path(path, profile), path.stem)
     layers += [Layer("--set", parse_override(text)) for text in overrides]
     document = validated(_Document, layers)
     for environment in document.environments:
         _check_environment(path, "environments", environment)
-    if document.budget and _sets(layers, "train", "steps"):
-        raise UsageError(
-            f"--set train.steps: {path} shares a budget, which decides the steps: --set budget=... instead"
-        )
+    if any("profile" in layer.table for layer in layers[3:]):
+        raise UsageError("--set profile: say --profile NAME instead")
+    if document.budget:
+        _check_steps_are_the_budgets(path, layers, document)
 
     experiments = []
     for name, condition in document.conditions.items():
@@ -183,6 +187,15 @@ def load_manifest(path: Path, profile: str | None = None, overrides: tuple[str, 
     )
 
 
+def _check_steps_are_the_budgets(path: Path, layers: list[Layer], document: _Document) -> None:
+    """A profile may set steps for all manifests; who speaks of this one alone has to decide."""
+    tables = {str(path): layers[0].table, "--set": {"train": {"steps": 0}} if _sets(layers, "train", "steps") else {}}
+    tables |= {f"{path}: conditions.{name}": {"train": each.train} for name, each in document.conditions.items()}
+    for place, table in tables.items():
+        if "steps" in table.get("train", {}):
+            raise UsageError(f"{place}: train.steps: a budget is shared, and decides the steps: set budget alone")
+
+
 def _sets(layers: list[Layer], section: str, key: str) -> bool:
     """Says whether `--set`, whose layers come last, gives a key."""
     return any(key in layer.table.get(section, {}) for layer in layers[3:])
@@ -193,11 +206,8 @@ def _resolve(path: Path, name: str, condition: Condition, settings: Settings, bu
     place = f"conditions.{name}"
     if condition.pretrain_environment:
         _check_environment(path, f"{place}.pretrain_environment", condition.pretrain_environment)
-    if condition.pretrain == "imagenet" and settings.encoder.filters % settings.environment.frame_stack:
-        raise UsageError(
-            f"{path}: {place}: encoder.filters = {settings.encoder.filters} cannot be shared out among the "
-            f"environment.frame_stack = {settings.environment.frame_stack} images of a stack: choose a multiple"
-        )
+    if condition.pretrain == "imagenet":
+        _check_stacks(f"{path}: {place}", settings)
     transitions = settings.generate.transitions
     if condition.pretrain_steps and settings.ik.transitions is None:
         transitions = condition.pretrain_steps
@@ -220,6 +230,22 @@ def _resolve(path: Path, name: str, condition: Condition, settings: Settings, bu
     return Experiment(name, condition, settings.model_copy(update={"generate": generate, "train": train}))
 
 
+def _check_stacks(place: str, settings: Settings) -> None:
+    """Raises UsageError if ImageNet's images do not fill stacks."""
+    filters, batch_size = settings.encoder.filters, settings.imagenet.batch_size
+    stack = settings.environment.frame_stack
+    if filters % stack:
+        raise UsageError(
+            f"{place}: encoder.filters = {filters} cannot be shared out among the environment.frame_stack = {stack} "
+            "images of a stack: choose a multiple"
+        )
+    if batch_size % stack or batch_size < 2 * stack:
+        raise UsageError(
+            f"{place}: imagenet.batch_size = {batch_size} is not two or more whole stacks of environment.frame_stack = "
+            f"{stack} images: choose a multiple"
+        )
+
+
 def _find_clips(path: Path, videos: tuple[int | str, ...]) -> tuple[Clip, ...]:
     try:
         clips = tuple(find_clip(video, path.parent) for video in videos)
@@ -240,7 +266,8 @@ def _check_environment(path: Path, key: str, name: str) -> None:
 
 def _profile_path(manifest: Path, profile: str) -> Path:
     """Finds `profiles/` beside the manifest, in the folder above, or else the project's own."""
-    folders = [folder / "profiles" for folder in (manifest.parent, manifest.parent.parent, ROOT / "experiments")]
+    beside = manifest.absolute().parent
+    folders = [folder / "profiles" for folder in (beside, beside.parent, ROOT / "experiments")]
     return next((folder for folder in folders if folder.is_dir()), folders[0]) / f"{profile}.toml"
 
 

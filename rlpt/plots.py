@@ -17,7 +17,7 @@ from rlpt.figures import COLOURS, STYLE, made_by, save_figure, stamp
 from rlpt.jobs import Curve, Selection, curves
 from rlpt.manifest import Manifest
 from rlpt.pretraining_plots import draw_pretraining_curves
-from rlpt.results import episodes_folder, read_returns
+from rlpt.run_files import episodes_folder, read_returns
 from rlpt.stats import curve_band
 
 _PANEL, _LONE_PANEL = (2.5, 2.1), (4.2, 2.7)

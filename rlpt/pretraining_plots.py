@@ -13,7 +13,7 @@ from rlpt.errors import UsageError
 from rlpt.figures import COLOURS, STYLE, made_by, save_figure, stamp
 from rlpt.jobs import Job, Selection, curves, plan
 from rlpt.manifest import Manifest
-from rlpt.results import EPOCHS_FILE
+from rlpt.run_files import EPOCHS_FILE
 
 _PANEL = (4.2, 2.6)
 _COLUMNS = 3

@@ -28,7 +28,7 @@ class _RateColumn(ProgressColumn):
 
 def progress_display(quiet: bool = False) -> Progress:
     """Returns bars with count, rate, time left and a note; draws nothing if stderr is no terminal or `quiet`."""
-    hidden = quiet or not sys.stderr.isatty()
+    hidden = quiet or sys.stderr is None or not sys.stderr.isatty()
     return Progress(
         TextColumn("{task.description}"),
         BarColumn(bar_width=24),

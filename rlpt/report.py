@@ -27,6 +27,7 @@ from rlpt.results import load_runs
 from rlpt.stats import deviation_range
 from rlpt.verdicts import VERDICTS, Finding, Judgement, Verdict, judge
 
+_MARK = "<code>rlpt report</code>"
 FILES = ("index.html", "report.md", "claims.json")
 
 
@@ -76,6 +77,9 @@ def write_report(manifests: dict[str, list[Manifest]], folders: Sequence[Path], 
         "report.md": render_page("report.md.j2", context),
         "claims.json": json.dumps([claim_entry(each) for each in judged], indent=2, ensure_ascii=False) + "\n",
     }
+    page = out / "index.html"
+    if page.is_file() and _MARK not in page.read_text(encoding="utf-8", errors="replace"):
+        raise UsageError(f"{page}: is there already, and is no report: choose another --out")
     try:
         for name, text in texts.items():
             write_text(out / name, text)

@@ -15,7 +15,8 @@ from rlpt.claims import Claim
 from rlpt.manifest import Manifest
 from rlpt.number_text import counted, interval, task
 from rlpt.published import FOLDER
-from rlpt.results import DataSet, Run, figure_number, grouped, read_json
+from rlpt.results import DataSet, Run, figure_number, grouped
+from rlpt.run_files import read_json
 from rlpt.settings import Settings
 from rlpt.stats import aggregate
 from rlpt.summaries import PROFILE_THRESHOLDS, AcrossTasks, ConditionSummary, across_tasks, condition_summaries

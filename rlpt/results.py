@@ -1,6 +1,5 @@
 """Finished runs as plain records, whoever made them: what statistics, claims and reports are computed from."""
 
-import json
 import re
 from collections.abc import Callable, Hashable, Iterable, Sequence
 from dataclasses import dataclass, field
@@ -10,12 +9,11 @@ from typing import Any, TypeVar
 import numpy as np
 import pandas as pd
 
-from rlpt.errors import UsageError
 from rlpt.jobs import Curve, Job, curves
 from rlpt.manifest import Manifest
+from rlpt.run_files import EPISODES_FILE, SUMMARY_FILE, read_json, read_returns, require_whole, seconds_of
 from rlpt.stats import area_under_curve, early_score, final_score
 
-EPISODES_FILE, EPOCHS_FILE = "episodes.csv", "epochs.csv"
 _Item = TypeVar("_Item")
 _POINTS = 24
 "A curve is thinned to at least so many points, where it has them, and at most to every tenth."
@@ -160,32 +158,6 @@ def figure_number(manifest: str) -> int:
     return int(found[1]) if found else 0
 
 
-def episodes_folder(job: Job, runs: Path) -> Path | None:
-    """Returns where a training run's episodes are, finished or not; None if it has not begun."""
-    path = job.folder(runs).newest()
-    return path if (path / EPISODES_FILE).is_file() else None
-
-
-def read_returns(curve: Curve, folder: Path, smoothing: int) -> pd.DataFrame:
-    """Reads a run's episodes.csv.
-
-    Args:
-        curve: which run.
-        folder: its own folder, finished or not.
-        smoothing: length of the moving average in episodes; at the start over as many as there are.
-
-    Returns:
-        Columns step, return, smoothed, environment, condition (its label) and seed; one row an episode.
-    """
-    path = folder / EPISODES_FILE
-    try:
-        table = pd.read_csv(path, usecols=["step", "return"])
-    except (OSError, ValueError) as error:
-        raise UsageError(f"{path}: not readable ({error}): delete the run folder and run it again") from None
-    smoothed = table["return"].rolling(smoothing, min_periods=1).mean()
-    return table.assign(smoothed=smoothed, environment=curve.environment, condition=curve.label, seed=curve.seed)
-
-
 def load_runs(manifests: Sequence[Manifest], folders: Sequence[Path], name: str) -> DataSet:
     """Reads everything finished that manifests under one profile ask for.
 
@@ -224,6 +196,7 @@ def _folder_of(job: Job, folders: Sequence[Path]) -> Path | None:
 def _load_run(manifest: Manifest, curve: Curve, runs: Path, encoder: Encoder | None) -> list[Run]:
     """Reads one run folder; nothing if not one episode ended in it."""
     path = curve.job.folder(runs).path
+    require_whole(path, EPISODES_FILE)
     table = read_returns(curve, path, manifest.plot.smoothing)
     if table.empty:
         return []
@@ -254,12 +227,14 @@ def _load_run(manifest: Manifest, curve: Curve, runs: Path, encoder: Encoder | N
 
 def _read_summaries(jobs: Iterable[Job], folders: Sequence[Path]) -> dict[str, dict[str, Any]]:
     """Returns summary.json of every finished pretraining job, by id."""
-    places = {job.id: (job, _folder_of(job, folders)) for job in jobs}
-    return {
-        identity: read_json(job.folder(folder).path / "summary.json")
-        for identity, (job, folder) in places.items()
-        if folder is not None
-    }
+    found = {}
+    for job in jobs:
+        folder = _folder_of(job, folders)
+        if folder is not None:
+            path = job.folder(folder).path
+            require_whole(path, SUMMARY_FILE)
+            found[job.id] = read_json(path / SUMMARY_FILE)
+    return found
 
 
 def _encoder(job: Job, summary: dict[str, Any]) -> Encoder:
@@ -278,26 +253,6 @@ def _encoder(job: Job, summary: dict[str, Any]) -> Encoder:
 def _classifier(manifest: Manifest, curve: Curve, summary: dict[str, Any]) -> Classifier:
     seed = curve.job.inputs[0].seed
     return Classifier(manifest.name, curve.condition, seed, summary["val_top1"], summary["chance_top1"])
-
-
-def read_json(path: Path) -> dict[str, Any]:
-    """Returns a run folder's JSON file; empty if it is not there.
-
-    Raises:
-        UsageError: if it cannot be read.
-    """
-    try:
-        content = json.loads(path.read_text(encoding="utf-8"))
-    except FileNotFoundError:
-        return {}
-    except (OSError, ValueError, RecursionError) as error:
-        raise UsageError(f"{path}: not readable ({error}): delete the run folder and run it again") from None
-    return content if isinstance(content, dict) else {}
-
-
-def seconds_of(path: Path) -> float:
-    """Returns how long a finished run was computed, in sessions that were not killed; 0 if unknown."""
-    return float(sum(session.get("seconds", 0) for session in read_json(path / "provenance.json").get("sessions", [])))
 
 
 def grouped(items: Iterable[_Item], by: Callable[[_Item], Any]) -> dict[Any, list[_Item]]:

@@ -11,7 +11,7 @@ from typing import Any, Literal
 import yaml
 
 from rlpt.checksums import PROVENANCE_FILE, checksums
-from rlpt.errors import Busy
+from rlpt.errors import Busy, UsageError
 from rlpt.files import TEMPORARY_PREFIX, sync_files, sync_folder, write_json, write_text
 from rlpt.interruption import Paused
 from rlpt.locks import claimed, is_claimed
@@ -58,7 +58,7 @@ class RunFolder:
     def error(self) -> str:
         """Returns the one line that a failed run left behind."""
         file = self.partial / _ERROR_FILE
-        return file.read_text(encoding="utf-8").strip() if file.is_file() else ""
+        return file.read_text(encoding="utf-8", errors="replace").strip() if file.is_file() else ""
 
     @contextmanager
     def claim(self, settings: dict[str, Any], record: dict[str, Any], how: dict[str, Any]) -> Iterator[Path]:
@@ -78,6 +78,9 @@ class RunFolder:
         with claimed(self._lock):
             if self.is_done():
                 raise Busy(f"{self.path}: another process has just finished this run")
+            for place in (self.path, self.partial):
+                if place.is_symlink() or (place.exists() and not place.is_dir()):
+                    raise UsageError(f"{place}: is in the way of a run's folder: move it away")
             self.partial.mkdir(exist_ok=True)
             (self.partial / _ERROR_FILE).unlink(missing_ok=True)
             for leftover in self.partial.glob(f"{TEMPORARY_PREFIX}*"):  # of a write that was killed

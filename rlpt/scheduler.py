@@ -22,6 +22,8 @@ from rlpt.pipeline import Execution, progress_of
 from rlpt.progress import progress_display
 from rlpt.provenance import available_cores
 
+RLPT = (sys.executable, "-P", "-m", "rlpt")
+"The command in this environment; -P: nothing is imported from the working folder, which may be called rlpt too."
 _POLL_SECONDS = 0.2
 # A job that is asked to stop before it listens; as the shell would count too.
 _TERMINATED = (-signal.SIGTERM, 128 + signal.SIGTERM)
@@ -63,7 +65,7 @@ class LocalScheduler:
             jobs: in the order of `rlpt.jobs.plan`.
             execution: how; `threads` is each job's own number, 0 shares out the cores.
             parallel: most processes at a time.
-            command: the arguments of `python -m rlpt` that run one job.
+            command: the arguments of `rlpt` that run one job.
         """
         self._execution, self._parallel, self._command = execution, parallel, command
         self._total = len(jobs)
@@ -149,7 +151,7 @@ class LocalScheduler:
         with log.open("ab") as file:
             begin = file.tell()
             process = subprocess.Popen(
-                [sys.executable, "-m", "rlpt", *self._command(job), *self._limits(), "--threads", threads, "--quiet"],
+                [*RLPT, *self._command(job), *self._limits(), f"--threads={threads}", "--quiet"],
                 stdin=subprocess.DEVNULL,
                 stdout=file,
                 stderr=subprocess.STDOUT,

@@ -18,11 +18,13 @@ Beta = Annotated[float, Field(ge=0, lt=1)]
 Betas = Annotated[tuple[Beta, Beta], Strict(False)]
 Range = Annotated[tuple[float, float], Strict(False)]
 
+_LARGEST_BUFFER = 8192
+
 
 class Section(BaseModel):
-    """One table of a manifest: unknown keys and wrong types are errors."""
+    """One table of a manifest: unknown keys, wrong types and numbers that are not finite are errors."""
 
-    model_config = ConfigDict(extra="forbid", frozen=True, strict=True)
+    model_config = ConfigDict(extra="forbid", frozen=True, strict=True, allow_inf_nan=False)
 
 
 class EnvironmentSettings(Section):
@@ -45,6 +47,8 @@ class EnvironmentSettings(Section):
 
     @model_validator(mode="after")
     def _buffer_holds_frame(self) -> Self:
+        if self.offscreen_size and max(self.offscreen_size) > _LARGEST_BUFFER:
+            raise ValueError(f"offscreen_size {list(self.offscreen_size)} is more than {_LARGEST_BUFFER} a side")
         if self.offscreen_size and min(self.offscreen_size) < self.size:
             raise ValueError(f"offscreen_size {list(self.offscreen_size)} is smaller than size {self.size}")
         return self
@@ -228,11 +232,6 @@ class Settings(Section):
             raise ValueError(
                 f"ik.transitions = {self.ik.transitions} is more than generate.transitions = "
                 f"{self.generate.transitions}"
-            )
-        if self.imagenet.batch_size % environment.frame_stack or self.imagenet.batch_size < 2 * environment.frame_stack:
-            raise ValueError(
-                f"imagenet.batch_size = {self.imagenet.batch_size} is not two or more whole stacks of "
-                f"environment.frame_stack = {environment.frame_stack} images"
             )
         if self.train.random_steps >= self.train.steps:
             raise ValueError(

@@ -4,7 +4,6 @@ import os
 import shutil
 import signal
 import subprocess
-import sys
 import tempfile
 import time
 from collections.abc import Iterator, Sequence
@@ -19,7 +18,7 @@ from rlpt.interruption import Schedule
 from rlpt.jobs import STAGES, Job
 from rlpt.manifest import Manifest
 from rlpt.pipeline import Execution
-from rlpt.scheduler import stage_command
+from rlpt.scheduler import RLPT, stage_command
 
 # TensorBoard's event files hold wall-clock time, and a resumed job adds one.
 _INCOMPARABLE = "tensorboard/"
@@ -46,7 +45,12 @@ def finished_folders(path: Path) -> list[Path]:
     """
     if (path / PROVENANCE_FILE).is_file():
         return [path]
-    found = sorted(file.parent for stage in STAGES for file in path.glob(f"{stage}/*/{PROVENANCE_FILE}"))
+    places = (folder for stage in STAGES if (path / stage).is_dir() for folder in sorted((path / stage).iterdir()))
+    found = [
+        folder
+        for folder in places
+        if folder.is_dir() and folder.suffix != ".partial" and not folder.name.startswith(".")
+    ]
     if not found:
         raise UsageError(f"{path}: neither a manifest (.toml), nor a finished run, nor a folder of runs")
     return found
@@ -132,7 +136,7 @@ def repeat_with_kills(
 
 def _start(manifest: Manifest, job: Job, execution: Execution) -> "subprocess.Popen[str]":
     threads = [f"--threads={execution.threads}"] if execution.threads else []
-    command = [sys.executable, "-m", "rlpt", *stage_command(job, manifest, execution), *threads, "--quiet"]
+    command = [*RLPT, *stage_command(job, manifest, execution), *threads, "--quiet"]
     return subprocess.Popen(
         command, stdin=subprocess.DEVNULL, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE, text=True, process_group=0
     )

@@ -60,13 +60,15 @@ def test_a_missing_key_and_further_errors_are_said() -> None:
         ("a=[1, 2]", {"a": [1, 2]}),
         ("a=two words", {"a": "two words"}),
         ("a=", {"a": ""}),
+        ("a=it's", {"a": "it's"}),
+        ('a="', {"a": '"'}),
     ],
 )
 def test_an_override_is_toml_or_else_a_plain_string(text: str, table: dict[str, object]) -> None:
     assert parse_override(text) == table
 
 
-@pytest.mark.parametrize("text", ["a", "=3", "a b=3", "a='"])
+@pytest.mark.parametrize("text", ["a", "=3", "a b=3"])
 def test_other_overrides_are_refused(text: str) -> None:
     with pytest.raises(UsageError, match=r"^--set .*: (expected key=value|neither the key nor the value)"):
         parse_override(text)

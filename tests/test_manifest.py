@@ -75,7 +75,7 @@ def test_a_budget_is_shared_with_pretraining(write: Callable[..., Path]) -> None
 
 def test_a_budget_and_the_steps_of_training_are_not_both_set(write: Callable[..., Path]) -> None:
     path = write("budget = 300_000\n" + MINIMAL)
-    with pytest.raises(UsageError, match=r"--set train\.steps: .* shares a budget"):
+    with pytest.raises(UsageError, match=r"--set: train\.steps: a budget is shared"):
         load_manifest(path, overrides=("train.steps=500",))
 
 
@@ -87,7 +87,7 @@ def test_a_budget_and_the_steps_of_training_are_not_both_set(write: Callable[...
         ("conditions.ik.lable='x'", "conditions.ik.lable", "did you mean 'label'?"),
         ("train.steps='many'", "train.steps", "valid integer (given: 'many')"),
         ("train.steps=2.5", "train.steps", "valid integer (given: 2.5)"),
-        ("environment.shadows=1", "environment.shadows", "valid boolean (given: 1)"),
+        ("environment.shadows=1", "environment.shadows", "expected true or false (given: 1)"),
         ("train.steps=0", "train.steps", "greater than 0 (given: 0)"),
         ("agent.discount=1.5", "agent.discount", "less than or equal to 1 (given: 1.5)"),
         ("ik.hidden=[8]", "ik.hidden.1", "missing"),
@@ -106,15 +106,23 @@ def test_a_budget_and_the_steps_of_training_are_not_both_set(write: Callable[...
         ("conditions.baseline.pretrain_steps=5", "conditions.baseline", 'need pretrain = "ik"'),
         ("conditions.ik.agent={hiden=3}", "agent.hiden", "did you mean 'hidden'?"),
         ("ik.transitions=300_000", "ik.transitions = 300000", "more than generate.transitions = 200000"),
-        ("imagenet.batch_size=3", "imagenet.batch_size = 3", "not two or more whole stacks"),
         ("imagenet.epochs=501", "imagenet", "schedule_epochs = 500 is less"),
         ("seeds=[1, 1]", "seeds = [1, 1]", "names one twice"),
         ("conditions.ik.label='Baseline'", "conditions share a label", "one curve"),
         ("agent.betas=[0.9, 1.5]", "agent.betas.1", "less than 1 (given: 1.5)"),
         ("agent.log_std_range=[2, -10]", "agent", "does not rise"),
-        ("seeds=[]", "seeds", "at least 1"),
+        ("seeds=[]", "seeds", "expected at least one"),
         ("seeds=[-1]", "seeds.0", "greater than or equal to 0"),
         ("no_value", "no_value", "expected key=value"),
+        ("seeds=1", "seeds", "expected a list, such as [1, 2] (given: 1)"),
+        ("train=5", "train", "expected a table"),
+        ("agent.tau=nan", "agent.tau", "finite number (given: nan)"),
+        ("agent.critic_learning_rate=inf", "agent.critic_learning_rate", "finite number (given: inf)"),
+        ("conditions.ik.label=''", "conditions.ik.label", "at least 1 character"),
+        ("conditions.'../ik'.label='x'", "conditions", "letters, digits"),
+        ("profile=smoke", "--set profile", "say --profile NAME"),
+        ("train.batch_size=1", "train.batch_size", "greater than or equal to 2"),
+        ("environment.offscreen_size=[100_000, 100_000]", "environment", "more than 8192 a side"),
     ],
 )
 def test_impossible_values_are_one_line_with_the_place(
@@ -253,3 +261,32 @@ def test_t_is_set_where_it_is_decided(write: Callable[..., Path]) -> None:
 def test_too_few_transitions_to_learn_from_are_refused(write: Callable[..., Path], override: str) -> None:
     with pytest.raises(UsageError, match=r"conditions\.ik: of T = \d+ transitions, .* fewer than 2 to learn from"):
         load_manifest(write(MINIMAL), None, (override,))
+
+
+@pytest.mark.parametrize("values", ["batch_size = 3", "batch_size = 100"])
+def test_images_that_fill_no_stacks_are_refused_where_there_are_images(write: Callable[..., Path], values: str) -> None:
+    settings = f"imagenet = {{ {values} }}\n"
+    load_manifest(write(MINIMAL + settings))
+    text = MINIMAL.replace('"ik"', '"imagenet"')
+    with pytest.raises(UsageError, match=r"conditions\.ik: imagenet\.batch_size = \d+ is not two or more whole stacks"):
+        load_manifest(write(text + settings))
+
+
+@pytest.mark.parametrize("place", ["[train]\nsteps = 9000\n", ""])
+def test_steps_are_not_set_beside_a_budget(write: Callable[..., Path], place: str) -> None:
+    text = "budget = 100_000\n" + MINIMAL + "pretrain_steps = 5000\n"
+    text += place or "train = { steps = 9000 }\n"
+    with pytest.raises(UsageError, match=r"train\.steps: a budget is shared"):
+        load_manifest(write(text))
+
+
+def test_a_manifest_with_a_byte_order_mark_is_read(tmp_path: Path) -> None:
+    path = tmp_path / "manifest.toml"
+    path.write_text(MINIMAL, encoding="utf-8-sig")
+    assert load_manifest(path).title == "t"
+
+
+def test_a_profile_s_name_is_no_path(write: Callable[..., Path]) -> None:
+    for profile in ("../profiles/small", ""):
+        with pytest.raises(UsageError, match="expected the name of a file of profiles/"):
+            load_manifest(write(MINIMAL), profile)

@@ -12,6 +12,7 @@ from rlpt.jobs import curves
 from rlpt.manifest import Manifest, load_manifest
 from rlpt.published import load_published
 from rlpt.results import DataSet, figure_number, load_runs
+from rlpt.run_files import read_returns
 from rlpt.summaries import across_tasks, condition_summaries, experiments
 from tests.conftest import REPOSITORY, write_finished_run
 
@@ -68,9 +69,19 @@ def test_an_episode_less_run_is_left_out_and_a_broken_one_named(tmp_path: Path) 
     job = curves(manifest)[0].job
     write_finished_run(job, tmp_path, [])
     assert load_runs([manifest], [tmp_path], "Ours").runs == ()
-    (job.folder(tmp_path).path / "episodes.csv").write_text("nonsense\n")
-    with pytest.raises(UsageError, match=r"episodes\.csv: not readable"):
+    path = job.folder(tmp_path).path / "episodes.csv"
+    path.write_text("nonsense\n")
+    with pytest.raises(UsageError, match=r"episodes\.csv: damaged: 9 bytes instead of"):
         load_runs([manifest], [tmp_path], "Ours")
+
+
+@pytest.mark.parametrize(
+    "text", ["nonsense\n", "step,return\n250,many\n", "step,return\n250,inf\n", "step,return\n,5\n"]
+)
+def test_a_table_that_is_none_is_one_line(tmp_path: Path, text: str) -> None:
+    (tmp_path / "episodes.csv").write_text(text)
+    with pytest.raises(UsageError, match=r"episodes\.csv: damaged \("):
+        read_returns(curves(load_manifest(FIGURE_8))[0], tmp_path, 15)
 
 
 def test_agreement_with_the_authors_is_by_interval(tmp_path: Path) -> None:
@@ -140,7 +151,10 @@ def test_provenance_of_several_sessions_adds_up(tmp_path: Path) -> None:
     job = curves(manifest)[0].job
     write_finished_run(job, tmp_path, [1.0])
     path = job.folder(tmp_path).path / "provenance.json"
-    path.write_text(json.dumps({"sessions": [{"seconds": 1000.0}, {"seconds": 800.0}, {}]}))
+    record = json.loads(path.read_text())
+    record["sessions"] = [record["sessions"][0] | {"seconds": seconds} for seconds in (1000.0, 800.0)]
+    record["sessions"].append({"started": "2026-01-01T00:00:00+00:00"})  # a killed one
+    path.write_text(json.dumps(record))
     (run,) = load_runs([manifest], [tmp_path], "Ours").runs
     assert run.hours == 0.5
 
@@ -151,5 +165,5 @@ def test_a_damaged_summary_is_named(tmp_path: Path) -> None:
     finish(manifest, tmp_path)
     path = next(tmp_path.glob("pretrain/*/summary.json"))
     path.write_text(path.read_text()[:20])
-    with pytest.raises(UsageError, match=r"summary\.json: not readable"):
+    with pytest.raises(UsageError, match=r"summary\.json: damaged: 20 bytes instead of"):
         load_runs([manifest], [tmp_path], "Ours")

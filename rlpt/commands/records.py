@@ -107,12 +107,15 @@ def verify(
 
 
 def _check(path: Path) -> None:
-    from rlpt.verification import check_run, finished_folders
+    from rlpt.verification import Check, check_run, finished_folders
 
     found = 0
     folders = finished_folders(path)
     for folder in folders:
-        checks = list(check_run(folder))
+        try:
+            checks = list(check_run(folder))
+        except UsageError as error:  # its record is missing or damaged
+            checks = [Check("record", str(error))]
         wrong = any(check.problem and not check.unknown for check in checks)
         click.echo(f"{'WRONG' if wrong else 'ok   '}  {folder}: {len(checks)} checks")
         for check in checks:
@@ -181,16 +184,17 @@ def collect(manifest: "Manifest", selection: "Selection", runs: Path, out: Path)
     Example: rlpt collect experiments/fig08_ik.toml --profile lite --env reacher-easy --out results/lite/fig08
     """
     from rlpt.collection import collect_runs
-    from rlpt.collection_page import collection_page
+    from rlpt.collection_page import PAGE, collection_page, require_own_page
     from rlpt.files import write_text
     from rlpt.jobs import Selection, plan
     from rlpt.plots import draw_figures
 
+    require_own_page(manifest, runs, out)
     collected = collect_runs(plan(manifest, selection), runs, out)
     if not any(vars(collected).values()):
         raise UsageError(f"{manifest.path}: nothing of it has been run in {runs}: `rlpt run` it first")
     draw_figures(manifest, Selection(), out)
-    write_text(out / "README.md", collection_page(manifest, out))
+    write_text(out / PAGE, collection_page(manifest, out))
     click.echo(
         f"{out}: {collected.finished} jobs added, {collected.unfinished} unfinished ones, {collected.known} were there"
     )

@@ -26,12 +26,19 @@ def _stage_command(stage: str, summary: str) -> click.Command:
 
         wanted = [job for job in plan(manifest, selection) if job.stage == stage and job_id in (None, job.id)]
         if not wanted:
-            raise UsageError(f"{manifest.path}: nothing to {stage}" + (f" with the id {job_id}" if job_id else ""))
+            raise UsageError(f"{manifest.path}: {_nothing_to(stage, job_id)}")
         stop = StopRequest(execution.schedule.time_limit)
         with stopping_on_signals(stop.make):
             _run_jobs(wanted, manifest, execution, stop)
 
     return click.command(stage, help=summary)(command)
+
+
+def _nothing_to(stage: str, job_id: str | None) -> str:
+    if job_id:
+        return f"no {stage} job has the id {job_id}: if the manifest has changed since it was planned, plan anew"
+    needed = "ik" if stage == "generate" else "ik or imagenet"
+    return f"nothing to {stage}: no condition that is selected has pretrain = {needed}"
 
 
 def _run_jobs(jobs: "list[Job]", manifest: "Manifest", execution: "Execution", stop: "StopRequest") -> None:

@@ -2,7 +2,6 @@
 
 import os
 import shlex
-import sys
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from importlib import resources
@@ -13,7 +12,7 @@ from rlpt.errors import UsageError
 from rlpt.jobs import Job, Stage
 from rlpt.manifest import Manifest
 from rlpt.pipeline import Execution
-from rlpt.scheduler import stage_options
+from rlpt.scheduler import RLPT, stage_options
 from rlpt.slurm.settings import SlurmSettings
 
 LOGS = "logs/slurm"
@@ -124,7 +123,7 @@ def _requests(array: Array, runs: Path, settings: SlurmSettings) -> list[str]:
 def _program(execution: Execution, settings: SlurmSettings) -> str:
     """Returns the words of a shell array that start rlpt, here or in the image."""
     if settings.sif is None:
-        return shlex.join([sys.executable, "-m", "rlpt"])
+        return shlex.join(RLPT)
     image = Path(settings.sif)
     if not image.exists():
         raise UsageError(f"slurm.sif: {image}: no such file: `make sif` builds one, --sif names it")

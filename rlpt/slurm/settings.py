@@ -13,6 +13,12 @@ Memory = Annotated[str, Field(pattern=r"^\d+[KMGT]?$")]
 # Minutes, minutes:seconds, hours:minutes:seconds, or days-hours[:minutes[:seconds]].
 TimeLimit = Annotated[str, Field(pattern=r"^(\d+(:\d\d){0,2}|\d+-\d\d?(:\d\d){0,2})$")]
 
+_EXPECTED = {
+    **dict.fromkeys(("partition", "account", "qos", "gres"), "expected one word"),
+    "mem": "expected megabytes, or a number with K, M, G or T, such as 32G",
+    "time": "expected minutes or a time such as 24:00:00 or 2-12:00:00",
+}
+
 
 class SlurmSettings(Section):
     """`[slurm]` of a manifest or profile: one task's share of the cluster; changes no result and no job's identity.
@@ -50,5 +56,5 @@ def with_flags(settings: SlurmSettings, flags: Mapping[str, Any]) -> SlurmSettin
     except ValidationError as error:
         first = error.errors()[0]
         flag = str(first["loc"][0]).replace("_", "-")
-        message = str(first["msg"])
+        message = _EXPECTED.get(flag, str(first["msg"]))
         raise UsageError(f"--{flag}: {message[0].lower()}{message[1:]} (given: {first['input']!r})") from None

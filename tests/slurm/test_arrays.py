@@ -117,7 +117,7 @@ def test_a_machine_without_slurm_is_one_line(tmp_path: Path, monkeypatch: pytest
     [
         (["--gres=gpu:1"], "--gres: only with --executor slurm"),
         (["--executor=slurm", "--time-limit=9"], "--time-limit: --executor slurm has Slurm's own: say --time"),
-        (["--executor=slurm", "--time=soon"], "--time: string should match"),
+        (["--executor=slurm", "--time=soon"], "--time: expected minutes or a time such as 24:00:00"),
     ],
 )
 def test_options_that_do_not_go_together_are_refused(options: list[str], message: str, tmp_path: Path) -> None:
