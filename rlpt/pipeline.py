@@ -2,7 +2,7 @@
 
 import sys
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -94,6 +94,22 @@ def run_job(
         report = _noted(bar, work / PROGRESS_FILE)
         task = _Task(job, [path for path, _ in inputs], work, execution.data, device, checkpoints, report)
         _STAGES[job.stage](task)
+
+
+def require_inputs(jobs: Iterable[Job], execution: Execution) -> None:
+    """Looks for the video clips and image folders of jobs that are not done, before hours of work on others.
+
+    Raises:
+        UsageError: if one is missing or is something else.
+    """
+    from rlpt.data.image_folder import class_names
+
+    waiting = [job for job in jobs if not job.folder(execution.runs).is_done()]
+    for clip in {job.clip for job in waiting if job.clip}:
+        clip.locate(execution.data)
+    chosen = {job.settings.imagenet for job in waiting if job.stage == "pretrain" and not job.inputs}
+    for folder, classes in {(each.dataset, each.classes) for each in chosen if each.dataset != SYNTHETIC}:
+        class_names(execution.data / folder, classes)
 
 
 def _verified(needed: Job, job: Job, runs: Path) -> tuple[Path, str]:

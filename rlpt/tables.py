@@ -1,5 +1,6 @@
 """Tables for people."""
 
+import sys
 from collections import Counter
 from collections.abc import Mapping
 from pathlib import Path
@@ -18,12 +19,18 @@ from rlpt.runs import SESSIONS_FILE
 from rlpt.slurm.queue import QueuedTask
 
 _STYLES = {"done": "green", "running": "cyan", "paused": "yellow", "failed": "red", "missing": "dim"}
+_WIDTH = 240
 _UNITS = {"generate": "transitions", "pretrain": "updates", "train": "agent steps"}
+
+
+def _console() -> Console:
+    """Returns a console as wide as the terminal; elsewhere so wide that no id is broken."""
+    return Console(highlight=False) if sys.stdout.isatty() else Console(highlight=False, width=_WIDTH)
 
 
 def plan_table(plans: dict[Path, list[Job]]) -> None:
     """Prints each manifest's jobs, their sums, and what manifests share."""
-    console = Console()
+    console = _console()
     distinct = {job.id: job for jobs in plans.values() for job in jobs}
     if len(plans) == 1:
         table = Table("stage", box=None, header_style="bold")
@@ -45,9 +52,7 @@ def plan_table(plans: dict[Path, list[Job]]) -> None:
         for stage in _UNITS:
             asked = sum(job.stage == stage for jobs in plans.values() for job in jobs)
             own = sum(job.stage == stage for job in distinct.values())
-            console.print(
-                f"{stage:<9} {asked:>4} asked for, {own:>4} distinct, {asked - own:>3} shared", highlight=False
-            )
+            console.print(f"{stage:<9} {asked:>4} asked for, {own:>4} distinct, {asked - own:>3} shared")
     _print_sums(console, list(distinct.values()))
 
 
@@ -57,11 +62,11 @@ def _print_sums(console: Console, jobs: list[Job]) -> None:
         if own:
             total, hours = sum(map(steps, own)), sum(map(gpu_hours, own))
             cost = f", {hours:,.0f} GPU hours at the authors' speed" if hours >= 1 else ""
-            console.print(f"{len(own):>4} {stage:<9} {total:>12,} {unit}{cost}", highlight=False)
-    console.print(f"     disk      {_megabytes(sum(map(disk_bytes, jobs))):>12}", highlight=False)
+            console.print(f"{len(own):>4} {stage:<9} {total:>12,} {unit}{cost}")
+    console.print(f"     disk      {_megabytes(sum(map(disk_bytes, jobs))):>12}")
     replay = max(map(replay_bytes, jobs), default=0)
     if replay:
-        console.print(f"     and, while it runs, for each training job's replay {_megabytes(replay)}", highlight=False)
+        console.print(f"     and, while it runs, for each training job's replay {_megabytes(replay)}")
 
 
 def status_table(jobs: list[Job], runs: Path, queued: Mapping[str, QueuedTask]) -> None:
@@ -87,14 +92,14 @@ def status_table(jobs: list[Job], runs: Path, queued: Mapping[str, QueuedTask]) 
         task = queued.get(job.id)
         place = [f"{task.id} {task.state.lower()} ({task.reason})" if task else ""] if queued else []
         table.add_row(f"[{_STYLES[state]}]{state}[/]", *place, job.stage, job.id, note)
-    console = Console()
+    console = _console()
     console.print(table)
     waiting = sum(job.id in queued for job in jobs)
     sums = [
         *(f"{number} {state}" for state, number in count.items()),
         *([f"{waiting} in the queue"] if waiting else []),
     ]
-    console.print(", ".join(sums), highlight=False)
+    console.print(", ".join(sums))
 
 
 def _megabytes(size: int) -> str:
@@ -103,7 +108,7 @@ def _megabytes(size: int) -> str:
 
 def run_tables(folder: Path) -> None:
     """Prints what is recorded of a run, finished or not, in `folder`."""
-    console = Console(highlight=False)
+    console = _console()
     finished = (folder / PROVENANCE_FILE).is_file()
     record: dict[str, Any] = (
         read_provenance(folder) if finished else {"sessions": read_sessions(folder / SESSIONS_FILE)}

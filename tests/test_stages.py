@@ -2,6 +2,8 @@
 
 import csv
 import json
+import os
+import re
 import subprocess
 import sys
 from collections.abc import Callable
@@ -24,7 +26,7 @@ from rlpt.models.encoder import ConvEncoder, RunningStatistics, load_encoder
 from rlpt.pretrain import InverseKinematicsTraining
 from rlpt.settings import Settings
 from rlpt.train import Training
-from tests.conftest import no_checkpoints, silent
+from tests.conftest import REPOSITORY, no_checkpoints, silent
 
 CPU = torch.device("cpu")
 
@@ -252,6 +254,21 @@ def test_imagenet_pretraining_and_a_video_background_through_the_command_line(
     assert all(name.startswith("reacher-easy-vsynthetic-from-") for name in names)
 
 
+def test_missing_inputs_are_found_before_anything_starts(rlpt: Callable[..., Result], tmp_path: Path) -> None:
+    """An ImageNet encoder takes days, and the runs that need a clip come after it."""
+    data = (
+        "--data",
+        str(tmp_path / "data"),
+        "--set=encoder.grouped_layers=3",
+        "--set=conditions.ik.pretrain='imagenet'",
+    )
+    clip = rlpt("run", *data, "--set=videos=[99]", "--set=imagenet.dataset='synthetic'")
+    assert (clip.exit_code, "video99.mp4: not there" in clip.stderr) == (2, True)
+    images = rlpt("run", *data)
+    assert (images.exit_code, str(tmp_path / "data" / "imagenet") in images.stderr) == (2, True)
+    assert not (tmp_path / "runs").exists()
+
+
 def test_a_clip_that_is_not_there_says_how_to_get_it(rlpt: Callable[..., Result], tmp_path: Path) -> None:
     result = rlpt(
         "train", "--condition", "baseline", "--set", "videos=[99]", "--data", str(tmp_path / "data"), "--quiet"
@@ -312,3 +329,54 @@ def test_a_figure_that_cannot_be_plotted_is_one_line(arguments: list[str], compl
     result = CliRunner().invoke(main, ["plot", *arguments])
     assert (result.exit_code, result.stderr.count("\n")) == (2, 1)
     assert complaint in result.stderr
+
+
+@pytest.mark.parametrize(
+    ("arguments", "complaint"),
+    [
+        (["report", "--out", ""], "an empty path; name a folder or file"),
+        (["run", "experiments/demo.toml", "--time-limit", "nan"], "nan is not a finite number"),
+        (["run", "experiments/demo.toml", "--checkpoint-minutes", "inf"], "inf is not a finite number"),
+        (["plan", "experiments/demo.toml", "--json", "--executor", "slurm"], "--json: not with --executor slurm"),
+    ],
+)
+def test_options_that_mean_nothing_are_refused(arguments: list[str], complaint: str) -> None:
+    result = CliRunner().invoke(main, arguments)
+    assert result.exit_code == 2
+    assert complaint in result.stderr
+
+
+def test_a_manifest_named_twice_is_planned_once() -> None:
+    manifest = REPOSITORY / "experiments" / "demo.toml"
+    once, twice = (CliRunner().invoke(main, ["plan", *[str(manifest)] * times]).stdout for times in (1, 2))
+    assert once == twice
+
+
+def test_ids_are_whole_where_nobody_watches() -> None:
+    result = CliRunner().invoke(main, ["plan", str(REPOSITORY / "experiments" / "extra" / "head_init.toml")])
+    ids = re.findall(r"[a-z0-9-]+-[0-9a-f]{8}", result.stdout)
+    assert "reacher-easy-from-ik-reacher-easy-t200000-s37-" in "".join(ids)
+    assert max(map(len, result.stdout.splitlines())) > 80
+
+
+def test_a_pipe_that_nobody_reads_any_more_is_no_error() -> None:
+    command = f"{sys.executable} -m rlpt plan {REPOSITORY / 'experiments' / 'fig08_ik.toml'} | head -n 1"
+    done = subprocess.run(command, shell=True, capture_output=True, text=True, check=False, timeout=60)
+    assert done.stdout.startswith(" stage")
+    assert done.stderr == ""
+
+
+def test_a_terminal_without_unicode_is_served(tmp_path: Path) -> None:
+    environment = os.environ | {"PYTHONIOENCODING": "latin-1"}
+    command = [sys.executable, "-m", "rlpt", "plan", str(REPOSITORY / "experiments" / "demo.toml")]
+    done = subprocess.run(command, capture_output=True, check=False, timeout=60, env=environment)
+    assert (done.returncode, done.stderr) == (0, b"")
+
+
+def test_a_folder_called_rlpt_in_the_working_folder_is_not_imported(tmp_path: Path) -> None:
+    """As beside a fresh clone."""
+    (tmp_path / "rlpt").mkdir()
+    options = ["--profile=smoke", "--condition=baseline", "--set=train.steps=110", "--runs=runs", "--quiet"]
+    command = [Path(sys.executable).with_name("rlpt"), "run", str(REPOSITORY / "experiments" / "demo.toml"), *options]
+    done = subprocess.run(command, capture_output=True, text=True, check=False, timeout=200, cwd=tmp_path)
+    assert done.returncode == 0, done.stderr

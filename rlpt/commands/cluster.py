@@ -17,9 +17,11 @@ if TYPE_CHECKING:
 
 def submit_missing(manifest: "Manifest", jobs: "list[Job]", execution: "Execution", flags: dict[str, Any]) -> bool:
     """Submits what is neither done nor queued, and says so; returns whether nothing was left to do."""
+    from rlpt.pipeline import require_inputs
     from rlpt.slurm.settings import with_flags
     from rlpt.slurm.submission import submit
 
+    require_inputs(jobs, execution)
     if execution.schedule.time_limit is not None:
         raise UsageError("--time-limit: --executor slurm has Slurm's own: say --time")
     submitted, queued = submit(manifest, jobs, execution, with_flags(manifest.slurm, flags))

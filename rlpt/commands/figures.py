@@ -7,12 +7,12 @@ from typing import Any
 
 import click
 
-from rlpt.commands.options import data_option, runs_option, scale_options, selection_options
+from rlpt.commands.options import FolderOrFile, data_option, runs_option, scale_options, selection_options
 from rlpt.errors import UsageError
 
 
 @click.command()
-@click.argument("manifest", type=click.Path(path_type=Path))
+@click.argument("manifest", type=FolderOrFile())
 @scale_options
 @selection_options
 @runs_option
@@ -59,7 +59,7 @@ def _named(figure: Path) -> Path:
 
 
 @click.command()
-@click.argument("manifests", metavar="[MANIFEST]...", nargs=-1, type=click.Path(path_type=Path))
+@click.argument("manifests", metavar="[MANIFEST]...", nargs=-1, type=FolderOrFile())
 @click.option(
     "--profile",
     "profiles",
@@ -71,13 +71,13 @@ def _named(figure: Path) -> Path:
 @click.option(
     "--runs",
     "folders",
-    type=click.Path(path_type=Path),
+    type=FolderOrFile(),
     multiple=True,
     default=(Path("runs"),),
     show_default=True,
     help="Where finished runs are looked for (repeatable).",
 )
-@click.option("--out", type=click.Path(path_type=Path), default=Path("runs/report"), show_default=True)
+@click.option("--out", type=FolderOrFile(), default=Path("runs/report"), show_default=True)
 def report(manifests: tuple[Path, ...], profiles: tuple[str, ...], folders: tuple[Path, ...], out: Path) -> None:
     """Judge the claims of the paper, by the authors' logs and by finished runs, in one HTML page.
 
@@ -95,7 +95,7 @@ def report(manifests: tuple[Path, ...], profiles: tuple[str, ...], folders: tupl
     from rlpt.report import write_report
 
     in_checkout("paper_figures", "claims.toml")
-    chosen = manifests or _judged_manifests()
+    chosen = list({path.resolve(): path for path in manifests}.values()) or _judged_manifests()
     loaded = {profile: [load_manifest(path, profile) for path in chosen] for profile in dict.fromkeys(profiles)}
     for path in write_report(loaded, folders, out):
         click.echo(f"report: {path}")

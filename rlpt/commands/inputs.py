@@ -5,7 +5,7 @@ from typing import TYPE_CHECKING
 
 import click
 
-from rlpt.commands.options import data_option, quiet_option
+from rlpt.commands.options import FolderOrFile, data_option, quiet_option
 
 if TYPE_CHECKING:
     from rlpt.data.image_folder import ClassChoice
@@ -27,7 +27,7 @@ def data_videos(data: Path) -> None:
 
 
 @data.command("imagenet")
-@click.argument("path", type=click.Path(path_type=Path))
+@click.argument("path", type=FolderOrFile())
 @click.option("--classes", type=click.Choice(["paper", "all"]), default="paper", show_default=True)
 @click.option("--size", type=click.IntRange(min=8), default=100, show_default=True, help="Pixels; environment.size.")
 @click.option("--threads", type=click.IntRange(min=0), default=0, help="Worker processes.  [default: all]")

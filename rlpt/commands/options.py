@@ -1,5 +1,6 @@
 """Arguments and options that several commands share, and what they are turned into."""
 
+import math
 from collections.abc import Callable
 from functools import wraps
 from pathlib import Path
@@ -10,6 +11,35 @@ import click
 from rlpt.errors import UsageError
 
 Command = Callable[..., Any]
+
+
+class FolderOrFile(click.Path):
+    """A path that is not empty: an unset variable of a script would else mean the working folder."""
+
+    def __init__(self, exists: bool = False) -> None:
+        """Accepts any path, or with `exists` what is there."""
+        super().__init__(exists=exists, path_type=Path)
+
+    def convert(self, value: Any, parameter: click.Parameter | None, context: click.Context | None) -> Any:
+        """Returns a Path."""
+        if not str(value):
+            self.fail("an empty path; name a folder or file", parameter, context)
+        return super().convert(value, parameter, context)
+
+
+class Amount(click.FloatRange):
+    """A number from 0 on, which "nan" is not."""
+
+    def __init__(self) -> None:
+        """Has no upper end."""
+        super().__init__(min=0)
+
+    def convert(self, value: Any, parameter: click.Parameter | None, context: click.Context | None) -> Any:
+        """Returns a float."""
+        amount = super().convert(value, parameter, context)
+        if not math.isfinite(amount):
+            self.fail(f"{value} is not a finite number", parameter, context)
+        return amount
 
 
 def _options(*options: Callable[[Command], Command]) -> Callable[[Command], Command]:
@@ -25,14 +55,14 @@ device_option = click.option("--device", type=click.Choice(["auto", "cpu", "cuda
 quiet_option = click.option("--quiet", is_flag=True, help="No progress bars.")
 runs_option = click.option(
     "--runs",
-    type=click.Path(path_type=Path),
+    type=FolderOrFile(),
     default=Path("runs"),
     show_default=True,
     help="Where results go.",
 )
 data_option = click.option(
     "--data",
-    type=click.Path(path_type=Path),
+    type=FolderOrFile(),
     default=Path("data"),
     show_default=True,
     help="Where video clips and image folders are.",
@@ -48,12 +78,10 @@ selection_options = _options(
     click.option("--video", "videos", multiple=True, help="Only this background video (repeatable)."),
 )
 _schedule_options = _options(
-    click.option(
-        "--time-limit", type=click.FloatRange(min=0), metavar="SECONDS", help="Save and stop after so many seconds."
-    ),
+    click.option("--time-limit", type=Amount(), metavar="SECONDS", help="Save and stop after so many seconds."),
     click.option(
         "--checkpoint-minutes",
-        type=click.FloatRange(min=0),
+        type=Amount(),
         default=10.0,
         show_default=True,
         help="How often a job saves its state.",
@@ -107,7 +135,7 @@ def takes_manifest(command: Command) -> Command:
         selection = Selection(environments, conditions, seeds, videos)
         return command(load_manifest(manifest, profile, overrides), selection, **others)
 
-    argument = click.argument("manifest", type=click.Path(path_type=Path))
+    argument = click.argument("manifest", type=FolderOrFile())
     return _options(argument, scale_options, selection_options)(load)
 
 

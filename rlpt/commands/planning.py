@@ -8,6 +8,7 @@ import click
 
 from rlpt.commands.cluster import print_scripts
 from rlpt.commands.options import (
+    FolderOrFile,
     runs_option,
     scale_options,
     selection_options,
@@ -15,6 +16,7 @@ from rlpt.commands.options import (
     takes_executor,
     takes_manifest,
 )
+from rlpt.errors import UsageError
 
 if TYPE_CHECKING:
     from rlpt.jobs import Selection
@@ -23,7 +25,7 @@ if TYPE_CHECKING:
 
 
 @click.command()
-@click.argument("manifests", metavar="MANIFEST...", nargs=-1, required=True, type=click.Path(path_type=Path))
+@click.argument("manifests", metavar="MANIFEST...", nargs=-1, required=True, type=FolderOrFile())
 @scale_options
 @selection_options
 @click.option("--json", "as_json", is_flag=True, help="Print a list of jobs for programs.")
@@ -53,7 +55,10 @@ def plan(
     from rlpt.manifest import load_manifest
 
     selection = jobs.Selection(**selected)
-    loaded = [load_manifest(path, profile, overrides) for path in manifests]
+    if as_json and cluster is not None:
+        raise UsageError("--json: not with --executor slurm, which prints scripts")
+    distinct_paths = {path.resolve(): path for path in manifests}
+    loaded = [load_manifest(path, profile, overrides) for path in distinct_paths.values()]
     plans = {manifest.path: jobs.plan(manifest, selection) for manifest in loaded}
     if cluster is not None:
         print_scripts([(manifest, plans[manifest.path]) for manifest in loaded], execution, cluster)
@@ -71,11 +76,22 @@ def plan(
 @takes_manifest
 @runs_option
 def status(manifest: "Manifest", selection: "Selection", runs: Path) -> None:
-    """Show which jobs are done, running, failed or missing, and which are in Slurm's queue."""
+    """Show which jobs are done, running, failed or missing, and which are in Slurm's queue.
+
+    \b
+    Example: rlpt status experiments/fig08_ik.toml --profile lite
+    """
     from rlpt import jobs
     from rlpt.slurm.queue import Queue, is_installed
     from rlpt.tables import status_table
 
     queue = Queue(runs)
-    tasks = queue.tasks() if queue.is_used() and is_installed() else {}
+    tasks, note = {}, ""
+    if queue.is_used() and is_installed():
+        try:
+            tasks = queue.tasks()
+        except UsageError as error:  # what is on disk is worth showing all the same
+            note = str(error)
     status_table(jobs.plan(manifest, selection), runs, tasks)
+    if note:
+        click.echo(f"rlpt: the queue is not known: {note}", err=True)

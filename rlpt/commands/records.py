@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from rlpt.commands.options import (
+    FolderOrFile,
     data_option,
     device_option,
     quiet_option,
@@ -56,7 +57,7 @@ def _find_run(run: str, runs: Path) -> Path:
 
 
 @click.command()
-@click.argument("path", metavar="RUN|MANIFEST", type=click.Path(path_type=Path, exists=True))
+@click.argument("path", metavar="RUN|MANIFEST", type=FolderOrFile(exists=True))
 @scale_options
 @selection_options
 @click.option("--kills", type=click.IntRange(min=0), default=3, show_default=True, help="Of each job of a manifest.")
@@ -154,7 +155,7 @@ def _repeat(manifest: "Manifest", selection: "Selection", execution: "Execution"
 @click.command()
 @takes_manifest
 @runs_option
-@click.option("--out", type=click.Path(path_type=Path), required=True, metavar="FOLDER", help="A folder to make.")
+@click.option("--out", type=FolderOrFile(), required=True, metavar="FOLDER", help="A folder to make.")
 def export(manifest: "Manifest", selection: "Selection", runs: Path, out: Path) -> None:
     """Copy finished runs and their figures into a Workflow Run RO-Crate, for an archive such as Zenodo.
 
@@ -173,7 +174,7 @@ def export(manifest: "Manifest", selection: "Selection", runs: Path, out: Path) 
 @click.command()
 @takes_manifest
 @runs_option
-@click.option("--out", type=click.Path(path_type=Path), required=True, metavar="FOLDER", help="Made, or added to.")
+@click.option("--out", type=FolderOrFile(), required=True, metavar="FOLDER", help="Made, or added to.")
 def collect(manifest: "Manifest", selection: "Selection", runs: Path, out: Path) -> None:
     """Keep what is small of runs, finished or not, with their figures and a page of results: for a repository.
 

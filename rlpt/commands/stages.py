@@ -44,8 +44,9 @@ def _nothing_to(stage: str, job_id: str | None) -> str:
 def _run_jobs(jobs: "list[Job]", manifest: "Manifest", execution: "Execution", stop: "StopRequest") -> None:
     from rlpt.disk import require_room
     from rlpt.interruption import Paused
-    from rlpt.pipeline import run_job
+    from rlpt.pipeline import require_inputs, run_job
 
+    require_inputs(jobs, execution)
     require_room([job for job in jobs if not job.folder(execution.runs).is_done()], 1, execution.runs)
     for job in jobs:
         folder = job.folder(execution.runs)
@@ -122,16 +123,18 @@ def run(
 
 def _run_here(manifest: "Manifest", jobs: "list[Job]", parallel: int, execution: "Execution") -> None:
     from rlpt.disk import require_room
-    from rlpt.pipeline import choose_device
+    from rlpt.pipeline import choose_device, require_inputs
     from rlpt.scheduler import LocalScheduler, stage_command
 
     if execution.device == "cuda":
         choose_device(execution.device)
+    require_inputs(jobs, execution)
     require_room([job for job in jobs if not job.folder(execution.runs).is_done()], parallel, execution.runs)
     outcome = LocalScheduler(jobs, execution, parallel, lambda job: stage_command(job, manifest, execution)).run()
     if outcome["done"] == len(jobs):
         click.echo(f"nothing to do: all {len(jobs)} jobs are done")
     else:
+        outcome["not begun"] = len(jobs) - outcome.total()
         click.echo(", ".join(f"{count} {name}" for name, count in outcome.items() if count))
     if outcome["failed"]:
         sys.exit(1)

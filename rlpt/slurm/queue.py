@@ -58,13 +58,13 @@ class Queue:
         Raises:
             UsageError: if Slurm is not there or does not answer.
         """
-        records = {file.stem: json.loads(file.read_text(encoding="utf-8")) for file in self._records.glob("*.json")}
+        records = {file.stem: _tasks_of(file) for file in self._records.glob("*.json")}
         found: dict[str, QueuedTask] = {}
         for line in _slurm("squeue", "--me", "--array", "--noheader", "--format=%F|%K|%T|%R").splitlines():
             array, index, state, reason = line.strip().split("|", 3)
             if array in records and index.isdecimal():
                 task = QueuedTask(array, int(index), state, reason.strip("()"))
-                found |= dict.fromkeys(records[array]["tasks"][task.index], task)
+                found |= dict.fromkeys(records[array][task.index], task)
         return found
 
     def submit(self, script: str, tasks: Sequence[Sequence[str]], after: Iterable[str]) -> str:
@@ -99,6 +99,19 @@ class Queue:
         _slurm("scancel", *sorted({task.id for task in tasks}))
 
 
+def _tasks_of(file: Path) -> list[list[str]]:
+    """Returns the jobs' ids of each task of an array.
+
+    Raises:
+        UsageError: if the note is damaged.
+    """
+    try:
+        tasks = json.loads(file.read_text(encoding="utf-8"))["tasks"]
+        return [[str(job) for job in task] for task in tasks]
+    except (ValueError, KeyError, TypeError, RecursionError) as error:
+        raise UsageError(f"{file}: damaged ({error!r}): delete it; `squeue --me` shows what is queued") from None
+
+
 def is_installed() -> bool:
     """Says whether Slurm's commands are on this machine."""
     return shutil.which("squeue") is not None
@@ -109,8 +122,8 @@ def _slurm(program: str, *arguments: str, text: str | None = None) -> str:
         done = subprocess.run([program, *arguments], input=text, capture_output=True, text=True, check=False)
     except FileNotFoundError:
         raise UsageError(
-            f"{program}: not found: --executor slurm needs Slurm's commands: run this on a login node of the cluster, "
-            "or leave the option out"
+            f"{program}: not found: Slurm's commands are needed here: run this on a login node of the cluster "
+            "(or `rlpt run` without --executor slurm)"
         ) from None
     if done.returncode != 0:
         lines = done.stderr.strip().splitlines() or [f"exit status {done.returncode}"]
