@@ -1,5 +1,7 @@
 # The front door: `make` lists what there is.
 RUNS    ?= runs
+# However it was typed, and not empty.
+override RUNS := $(patsubst $(CURDIR)/%,%,$(patsubst ./%,%,$(or $(RUNS),runs)))
 # What is kept in the repository lies in results/<profile>/<figure>.
 KEPT    := $(patsubst %/,%,$(filter results/%,$(RUNS)))
 PROFILE ?= $(if $(KEPT),$(word 2,$(subst /, ,$(KEPT))),paper)
@@ -108,4 +110,5 @@ lock: ## Write the lock files anew from pyproject.toml (needs uv)
 	./install/lock.sh
 
 clean: ## Remove the environment and caches; runs stay
-	rm -rf $(VENV) .mypy_cache .pytest_cache .ruff_cache .hypothesis *.egg-info
+	[ ! -f "$(VENV)/.installed" ] || rm -rf "$(VENV)"
+	rm -rf .mypy_cache .pytest_cache .ruff_cache .hypothesis *.egg-info

@@ -377,6 +377,11 @@ def test_a_folder_called_rlpt_in_the_working_folder_is_not_imported(tmp_path: Pa
     """As beside a fresh clone."""
     (tmp_path / "rlpt").mkdir()
     options = ["--profile=smoke", "--condition=baseline", "--set=train.steps=110", "--runs=runs", "--quiet"]
-    command = [Path(sys.executable).with_name("rlpt"), "run", str(REPOSITORY / "experiments" / "demo.toml"), *options]
+    command = [
+        str(Path(sys.executable).with_name("rlpt")),
+        "run",
+        str(REPOSITORY / "experiments" / "demo.toml"),
+        *options,
+    ]
     done = subprocess.run(command, capture_output=True, text=True, check=False, timeout=200, cwd=tmp_path)
     assert done.returncode == 0, done.stderr
