@@ -11,7 +11,7 @@ from rlpt.data.clips import Clip
 from rlpt.errors import UsageError
 from rlpt.manifest import Experiment, Manifest
 from rlpt.runs import RunFolder
-from rlpt.settings import ComputeSettings, Settings
+from rlpt.settings import Settings
 
 Stage = Literal["generate", "pretrain", "train"]
 STAGES: tuple[Stage, ...] = ("generate", "pretrain", "train")
@@ -19,6 +19,9 @@ STAGES: tuple[Stage, ...] = ("generate", "pretrain", "train")
 # Raised whenever the same settings no longer give the same numbers, but for rounding: that depends on the machine too,
 # and every record names its commit.
 _RESULTS_VERSION = 1
+# Settings that there were not when jobs got their ids: part of them only where they are not the default, so that
+# existing runs keep their names.
+_LATER = {"compute": ("precision",)}
 
 
 @dataclass(frozen=True)
@@ -178,7 +181,11 @@ def _with_video(environment: str, clip: Clip | None) -> str:
 
 
 def _sections(settings: Settings, names: Iterable[str]) -> dict[str, Any]:
-    sections = settings.model_dump(mode="json", include=set(names))
-    if settings.compute == ComputeSettings():  # left out, since jobs had their ids before there was this section
-        sections.pop("compute", None)
-    return sections
+    found = {}
+    for name in names:
+        values, usual = (each.model_dump(mode="json") for each in (getattr(settings, name), getattr(Settings(), name)))
+        later = _LATER.get(name, ())
+        own = {key: value for key, value in values.items() if key not in later or value != usual[key]}
+        if own:
+            found[name] = own
+    return found

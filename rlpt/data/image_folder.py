@@ -106,7 +106,7 @@ class FolderFindings:
 def _missing_error(path: Path, missing: Sequence[str]) -> UsageError:
     return UsageError(
         f"{path}: {len(missing)} class folders are missing or hold no image: {_few(missing)}: "
-        "add their images, or choose classes that are there"
+        'add their images, or take all classes that are there (--classes all; imagenet.classes = "all")'
     )
 
 

@@ -24,7 +24,7 @@ os.environ.setdefault("LP_NUM_THREADS", "0")
 if importlib.util.find_spec("triton"):
     importlib.import_module("triton")
 
-NO_OPENGL_REMEDY = "install libegl1, libopengl0 and libgl1-mesa-dri, then see `rlpt doctor`"
+NO_OPENGL_REMEDY = "install libegl1, libopengl0 and libgl1-mesa-dri, leave MUJOCO_GL unset, then see `rlpt doctor`"
 
 
 class Renderer:
