@@ -4,6 +4,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
+from urllib.parse import quote
 
 import numpy as np
 import pandas as pd
@@ -127,8 +128,8 @@ def _from_here(path: Path) -> str:
 
 
 def _figure(out: Path, name: str) -> str | None:
-    """Returns a figure's path within the collection, if it has been drawn."""
-    return f"figures/{name}" if (out / "figures" / name).is_file() else None
+    """Returns a figure's address within the collection, if it has been drawn."""
+    return f"figures/{quote(name)}" if (out / "figures" / name).is_file() else None
 
 
 def _unfinished(curve: Curve, out: Path) -> Iterator[Unfinished]:

@@ -38,14 +38,15 @@ class Check:
 
 
 def finished_folders(path: Path) -> list[Path]:
-    """Returns `path` if it is a finished run, or all finished runs in it if it is a runs folder.
+    """Returns `path` if it is a finished run, or all finished runs in it if it is a runs folder or a stage's.
 
     Raises:
         UsageError: if it is neither.
     """
     if (path / PROVENANCE_FILE).is_file():
         return [path]
-    places = (folder for stage in STAGES if (path / stage).is_dir() for folder in sorted((path / stage).iterdir()))
+    stages = [path] if path.name in STAGES else [path / stage for stage in STAGES]
+    places = (folder for stage in stages if stage.is_dir() for folder in sorted(stage.iterdir()))
     found = [
         folder
         for folder in places

@@ -57,6 +57,22 @@ def test_a_changed_file_is_found_where_it_was_made_and_where_it_was_used(
     assert f"4 runs, {runs_affected} of them not as they were made" in result.stdout
 
 
+def test_a_run_without_a_record_is_wrong_and_the_others_are_looked_at(runs: Path) -> None:
+    (one(runs, "train/r*scratch*") / "provenance.json").unlink()
+    record = one(runs, "pretrain/ik-*") / "provenance.json"
+    record.write_text(record.read_text()[:100])
+    result = rlpt("verify", runs)
+    assert result.exit_code == 1
+    assert "record: " in result.stdout
+    assert "4 runs, 3 of them not as they were made" in result.stdout  # one of them used the encoder
+
+
+def test_a_run_is_named_by_its_id_or_stage(runs: Path) -> None:
+    folder = one(runs, "train/r*scratch*")
+    assert rlpt("verify", folder.name, "--runs", runs).stdout.endswith("1 runs, all ok\n")
+    assert rlpt("verify", folder.parent).stdout.endswith("2 runs, all ok\n")
+
+
 def test_an_input_that_was_made_anew_is_noticed(runs: Path) -> None:
     """Whoever replaces a dataset, its record included, is found out by the runs that used the old one."""
     folder = one(runs, "generate/r*")

@@ -1,5 +1,6 @@
 """Commands that look at finished runs: what made them, whether they are still whole, and how to hand them on."""
 
+import signal
 import sys
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -57,7 +58,7 @@ def _find_run(run: str, runs: Path) -> Path:
 
 
 @click.command()
-@click.argument("path", metavar="RUN|MANIFEST", type=FolderOrFile(exists=True))
+@click.argument("path", metavar="RUN|MANIFEST", type=FolderOrFile())
 @scale_options
 @selection_options
 @click.option("--kills", type=click.IntRange(min=0), default=3, show_default=True, help="Of each job of a manifest.")
@@ -82,7 +83,7 @@ def verify(
 ) -> None:
     """Check finished runs, or prove that jobs survive being killed.
 
-    With a run's folder, or a folder of runs: is every file still what the job wrote, and every
+    With a run's folder or id, or a folder of runs: is every file still what the job wrote, and every
     dataset and encoder what it read?
 
     With a manifest: runs each of its jobs twice, once killed at random moments, and compares every file byte by byte.
@@ -104,7 +105,7 @@ def verify(
             raise UsageError(
                 f"{path} is no manifest (.toml): --profile, --set, --env, --condition, --seed and --video select of one"
             )
-        _check(path)
+        _check(path if path.exists() else _find_run(str(path), runs))
 
 
 def _check(path: Path) -> None:
@@ -136,6 +137,7 @@ def _repeat(manifest: "Manifest", selection: "Selection", execution: "Execution"
     from rlpt.progress import progress_bar
     from rlpt.verification import repeat_with_kills
 
+    signal.signal(signal.SIGTERM, signal.default_int_handler)  # so that the job that is running ends as well
     jobs = plan(manifest, selection)
     require_room([*jobs, *jobs], 1, execution.runs / "verify")
     differing = 0
