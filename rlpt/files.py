@@ -48,7 +48,7 @@ def make_folder(path: Path) -> None:
     except OSError as error:
         if error.errno in FULL_DISK:
             raise
-        raise UsageError(f"{path}: cannot write there ({error.strerror}): choose another folder") from None
+        raise UsageError(f"{path}: cannot write there ({error.strerror}): choose another folder (--runs, --out)") from None
 
 
 def sync_files(folder: Path) -> None:

@@ -88,7 +88,7 @@ def test_a_run_is_worked_on_by_one_process(tmp_path: Path) -> None:
 def test_a_runs_folder_that_cannot_be_made_is_refused(tmp_path: Path) -> None:
     (tmp_path / "runs").write_text("a file in the way")
     with (
-        pytest.raises(UsageError, match="choose another --runs"),
+        pytest.raises(UsageError, match=r"choose another (--runs|folder)"),
         RunFolder(tmp_path / "runs", "train", "a").claim({}, {}, {}),
     ):
         pass
