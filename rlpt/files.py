@@ -48,7 +48,8 @@ def make_folder(path: Path) -> None:
     except OSError as error:
         if error.errno in FULL_DISK:
             raise
-        raise UsageError(f"{path}: cannot write there ({error.strerror}): choose another folder (--runs, --out)") from None
+        remedy = "choose another folder (--runs, --out)"
+        raise UsageError(f"{path}: cannot write there ({error.strerror}): {remedy}") from None
 
 
 def sync_files(folder: Path) -> None:
