@@ -64,9 +64,9 @@ def draw_learning_curves(manifest: Manifest, selection: Selection, runs: Path) -
     """Draws training return over agent steps, one panel an environment, and names what is missing.
 
     Each run's episodes are smoothed with a moving average of `plot.smoothing` episodes (as in the paper; at the start
-    over as many as there are). Thin lines are runs, unfinished ones up to where they are; thick lines their means, as
-    far as all of a condition's runs go; bands 95 % bootstrap intervals of the mean, for three runs their range. An
-    environment without any run has no panel, a condition without any no entry, unless none has one.
+    over as many as there are). Thin lines are runs, unfinished ones up to where they are; thick lines means of a
+    condition's finished runs (of all, where none is finished, as far as all go); bands their 95 % bootstrap intervals,
+    for three runs their range. An environment without any run has no panel, a condition without any no entry, unless none has one.
 
     Returns:
         The PNG and PDF, in `<runs>/figures/`.
@@ -126,7 +126,7 @@ def _draw(shown: list[_Shown], styles: dict[str, _Style], axes: Axes) -> None:
         single = each.returns
         axes.plot(single["step"], single["smoothed"], color=colours[each.curve.label], linewidth=0.4, alpha=0.5)
     dashes = {label: style.dashes for label, style in styles.items()}
-    data = _common_steps(shown)
+    data = _common_steps(_averaged(shown))
     sns.lineplot(
         data, x="step", y="smoothed", hue="condition", hue_order=styles, palette=colours, style="condition",
         style_order=styles, dashes=dashes, errorbar=None, legend=False, linewidth=1.4, ax=axes,
@@ -135,6 +135,12 @@ def _draw(shown: list[_Shown], styles: dict[str, _Style], axes: Axes) -> None:
         curves_at_steps = own.pivot_table("smoothed", "run", "step")
         _, low, high = curve_band(curves_at_steps.to_numpy())
         axes.fill_between(curves_at_steps.columns, low, high, color=colours[str(label)], alpha=0.12, linewidth=0)
+
+
+def _averaged(shown: list[_Shown]) -> list[_Shown]:
+    """Returns the runs that go into means: a condition's finished ones, or all where none is finished."""
+    settled = {(each.curve.environment, each.curve.label) for each in shown if each.finished}
+    return [each for each in shown if each.finished or (each.curve.environment, each.curve.label) not in settled]
 
 
 def _common_steps(shown: list[_Shown]) -> pd.DataFrame:
@@ -155,8 +161,9 @@ def _label(axes: Axes, environment: str, action_repeat: int, first: bool) -> Non
 def _caption(figure: Figure, manifest: Manifest, planned: list[Curve], shown: list[_Shown]) -> None:
     """Stamps under the figure what it shows and what made it."""
     drawn = [each.curve for each in shown]
+    repetitions = _repetitions([each.curve for each in _averaged(shown)])
     lines = [
-        f"{manifest.title}. Moving average of {manifest.plot.smoothing} episodes; {_repetitions(drawn)}.",
+        f"{manifest.title}. Moving average of {manifest.plot.smoothing} episodes; {repetitions}.",
         made_by(manifest),
     ]
     unfinished = [f"{each.curve.job.slug} at {each.steps:,}" for each in shown if not each.finished]
