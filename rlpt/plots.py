@@ -66,7 +66,8 @@ def draw_learning_curves(manifest: Manifest, selection: Selection, runs: Path) -
     Each run's episodes are smoothed with a moving average of `plot.smoothing` episodes (as in the paper; at the start
     over as many as there are). Thin lines are runs, unfinished ones up to where they are; thick lines means of a
     condition's finished runs (of all, where none is finished, as far as all go); bands their 95 % bootstrap intervals,
-    for three runs their range. An environment without any run has no panel, a condition without any no entry, unless none has one.
+    for three runs their range. An environment without any run has no panel, a condition without any no entry, unless
+    none has one.
 
     Returns:
         The PNG and PDF, in `<runs>/figures/`.
