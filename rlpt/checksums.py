@@ -111,9 +111,10 @@ def verified(folder: Path, name: str) -> tuple[Path, str]:
     Raises:
         UsageError: if it is missing, or not what the job wrote.
     """
-    recorded = recorded_outputs(folder).get(name)
-    if name in read_provenance(folder)["left_out"]:
+    record = read_provenance(folder)
+    if name in record["left_out"]:
         raise UsageError(f"{folder / name}: left out of this collection: use the runs that it was made from (--runs)")
+    recorded = Recorded(**record["outputs"][name]) if name in record["outputs"] else None
     complaint = damage(folder / name, recorded) if recorded else "not among what this run wrote"
     if complaint or not recorded:
         raise UsageError(f"{folder / name}: {complaint}: delete {folder}, and run its job again")

@@ -20,10 +20,9 @@ from rlpt.data.splits import held_out
 from rlpt.documents import Layer, Table, parse_override, read_toml, validated
 from rlpt.envs.tasks import split_name
 from rlpt.errors import UsageError
-from rlpt.settings import Positive, Section, Settings
+from rlpt.settings import NAME, Positive, Section, Settings
 from rlpt.slurm.settings import SlurmSettings
 
-NAME = r"^[A-Za-z0-9][A-Za-z0-9._-]*$"
 Name = Annotated[str, Field(pattern=NAME)]
 
 

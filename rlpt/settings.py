@@ -8,6 +8,8 @@ from typing import Annotated, Literal, Self
 
 from pydantic import BaseModel, ConfigDict, Field, Strict, model_validator
 
+NAME = r"^[A-Za-z0-9][A-Za-z0-9._-]*$"
+"What becomes part of file names and job ids."
 Positive = Annotated[int, Field(gt=0)]
 BatchSize = Annotated[int, Field(ge=2)]
 "Of one, batch norm knows no variance."
@@ -116,7 +118,7 @@ class InverseKinematicsSettings(Section):
 class ImageNetSettings(Section):
     """`[imagenet]`: classifying stacks of images (paper section 3.2.1)."""
 
-    dataset: Annotated[str, Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]*$")] = "imagenet"
+    dataset: Annotated[str, Field(pattern=NAME)] = "imagenet"
     """The folder's name in the data folder. "synthetic" is drawn by rlpt itself where it is missing."""
     classes: Literal["paper", "all"] = "paper"
     "The 100 published ones (fidelity item 6), or every class of the data folder."

@@ -7,8 +7,7 @@ from pathlib import Path
 from rlpt.checksums import file_sha256
 from rlpt.data.synthetic_clip import provide_synthetic_clip
 from rlpt.errors import UsageError
-
-_NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]*")
+from rlpt.settings import NAME
 
 
 @dataclass(frozen=True)
@@ -66,7 +65,7 @@ def find_clip(video: int | str, base: Path) -> Clip:
     if video == SYNTHETIC_CLIP.name:
         return SYNTHETIC_CLIP
     path = base / video
-    if not _NAME.fullmatch(path.stem):
+    if not re.fullmatch(NAME, path.stem):
         raise UsageError(
             f"{video}: a clip's name becomes part of its runs': rename the file to letters, digits, '.', '_' and '-'"
         )
