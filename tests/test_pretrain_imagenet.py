@@ -118,18 +118,9 @@ def test_the_learning_rate_follows_a_cosine_over_the_whole_schedule() -> None:
     assert rates == pytest.approx([1e-3, 5.01e-4, 9.75e-5, 2.13e-6], rel=1e-2)
 
 
-@pytest.mark.parametrize(
-    ("encoder", "message"),
-    [
-        ({"filters": 25, "groups": 1}, "encoder.filters = 25 cannot be shared out"),
-        ({"crop": 26}, "encoder.crop = 26 is larger than the images, 24 pixels"),
-    ],
-)
-def test_settings_that_do_not_fit_are_refused(
-    splits: Splits, tmp_path: Path, encoder: dict[str, int], message: str
-) -> None:
-    with pytest.raises(UsageError, match=message):
-        run(splits, tmp_path, tiny(), ENCODER.model_copy(update=encoder))
+def test_a_crop_that_does_not_fit_is_refused(splits: Splits, tmp_path: Path) -> None:
+    with pytest.raises(UsageError, match="encoder.crop = 26 is larger than the images, 24 pixels"):
+        run(splits, tmp_path, tiny(), ENCODER.model_copy(update={"crop": 26}))
     assert list(tmp_path.iterdir()) == []
 
 

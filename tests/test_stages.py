@@ -80,14 +80,14 @@ def test_pretraining_on_a_random_subset(tiny_settings: Settings, dataset: Path, 
     """As published for Figure 11: drawn from all transitions, the last of them in time held out."""
     settings = changed(tiny_settings, "ik", transitions=20, test_fraction=0.2)
     training = InverseKinematicsTraining(dataset, settings, tmp_path, CPU)
-    rows = np.concatenate([training._training, training._test])
-    assert (len(training._training), len(training._test)) == (16, 4)
+    rows = np.concatenate([training._rows, training._test])
+    assert (len(training._rows), len(training._test)) == (16, 4)
     assert np.all(np.diff(rows) > 0)
     assert rows.max() > 20
     again = InverseKinematicsTraining(dataset, settings, tmp_path, CPU)
     other = InverseKinematicsTraining(dataset, changed(settings, "ik", seed=1), tmp_path, CPU)
-    np.testing.assert_array_equal(again._training, training._training)
-    assert not np.array_equal(other._training, training._training)
+    np.testing.assert_array_equal(again._rows, training._rows)
+    assert not np.array_equal(other._rows, training._rows)
 
 
 def test_pretraining_computes_in_the_precision_asked_for(

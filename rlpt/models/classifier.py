@@ -4,11 +4,11 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from rlpt.models.encoder import ConvEncoder, RunningStatistics
+from rlpt.models.encoder import EncoderNetwork
 from rlpt.settings import EncoderSettings
 
 
-class StackClassifier(nn.Module):
+class StackClassifier(EncoderNetwork):
     """One encoder over images stacked by channels; each image's share of the feature map through a head of its own.
 
     With `groups = frame_stack` in every layer the images never meet, and each head sees its own image alone. With
@@ -21,12 +21,10 @@ class StackClassifier(nn.Module):
         Raises:
             ValueError: if the encoder's filters cannot be shared out evenly.
         """
-        super().__init__()
         if encoder.filters % frame_stack:
             raise ValueError(f"{encoder.filters} filters cannot be shared out among {frame_stack} images")
+        super().__init__(encoder, frame_stack)
         self.frame_stack = frame_stack
-        self.encoder = ConvEncoder(encoder, frame_stack)
-        self.statistics = RunningStatistics(encoder)
         self.heads = nn.ModuleList(
             nn.Sequential(
                 nn.Linear(self.encoder.output_size // frame_stack, hidden), nn.ReLU(), nn.Linear(hidden, classes)
@@ -51,16 +49,8 @@ class StackClassifier(nn.Module):
         if len(images) % self.frame_stack:
             raise ValueError(f"{len(images)} images do not fill stacks of {self.frame_stack}")
         stacks = torch.cat(images.chunk(self.frame_stack), dim=1)
-        shares = self._features(stacks).chunk(self.frame_stack, dim=1)
+        shares = self.features(stacks).chunk(self.frame_stack, dim=1)
         return torch.cat([head(share.flatten(1)) for head, share in zip(self.heads, shares, strict=True)])
-
-    def _features(self, stacks: Tensor) -> Tensor:
-        if not self.training:
-            return self.encoder.evaluate(stacks, self.statistics)
-        feature_map: Tensor
-        feature_map, seen = self.encoder(stacks)
-        self.statistics.update(seen)
-        return feature_map
 
 
 def classification_loss(logits: Tensor, labels: Tensor) -> Tensor:

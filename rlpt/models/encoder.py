@@ -165,6 +165,28 @@ class RunningStatistics(nn.Module):
         self.load_state_dict(other.state_dict())
 
 
+class EncoderNetwork(nn.Module):
+    """What pretraining trains: an encoder with running statistics; a subclass adds what comes after its features."""
+
+    def __init__(self, settings: EncoderSettings, frame_stack: int) -> None:
+        """Builds the encoder with the framework's default initialisation."""
+        super().__init__()
+        self.encoder = ConvEncoder(settings, frame_stack)
+        self.statistics = RunningStatistics(settings)
+
+    def features(self, images: Tensor) -> Tensor:
+        """Returns the feature map of images; shapes as in `ConvEncoder.forward`.
+
+        In training mode the pass is normalised by its own batch and moves the running statistics.
+        """
+        if not self.training:
+            return self.encoder.evaluate(images, self.statistics)
+        feature_map: Tensor
+        feature_map, seen = self.encoder(images)
+        self.statistics.update(seen)
+        return feature_map
+
+
 def save_encoder(path: Path, encoder: ConvEncoder, statistics: RunningStatistics) -> None:
     """Writes weights, running statistics and, as metadata, the architecture."""
     tensors = {f"encoder.{name}": tensor for name, tensor in encoder.state_dict().items()}

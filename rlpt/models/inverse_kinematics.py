@@ -4,20 +4,18 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from rlpt.models.encoder import ConvEncoder, RunningStatistics
+from rlpt.models.encoder import EncoderNetwork
 from rlpt.settings import EncoderSettings, InverseKinematicsSettings
 
 
-class InverseKinematics(nn.Module):
+class InverseKinematics(EncoderNetwork):
     """Both observations through one encoder, their feature maps side by side through a small MLP, to an action."""
 
     def __init__(
         self, encoder: EncoderSettings, frame_stack: int, actions: int, settings: InverseKinematicsSettings
     ) -> None:
         """Builds everything with the framework's default initialisation."""
-        super().__init__()
-        self.encoder = ConvEncoder(encoder, frame_stack)
-        self.statistics = RunningStatistics(encoder)
+        super().__init__(encoder, frame_stack)
         first, second = settings.hidden
         self.head = nn.Sequential(
             nn.Dropout(settings.dropout),
@@ -44,17 +42,9 @@ class InverseKinematics(nn.Module):
         Returns:
             float32 [batch, actions]; not bounded.
         """
-        pair = [self._features(images).flatten(1) for images in (observations, next_observations)]
+        pair = [self.features(images).flatten(1) for images in (observations, next_observations)]
         prediction: Tensor = self.head(torch.cat(pair, dim=1))
         return prediction
-
-    def _features(self, images: Tensor) -> Tensor:
-        if not self.training:
-            return self.encoder.evaluate(images, self.statistics)
-        feature_map: Tensor
-        feature_map, seen = self.encoder(images)
-        self.statistics.update(seen)
-        return feature_map
 
 
 def action_loss(prediction: Tensor, action: Tensor) -> Tensor:
