@@ -1,8 +1,8 @@
 """Manifests: TOML files that read like the paper, turned into validated settings.
 
 A value comes from the paper's defaults (rlpt/settings.py), overridden by the manifest's tables, then by the profile (a
-scale, such as "lite"), then by the condition's own tables, then by what the profile says of this manifest alone, and
-last by `--set key=value`.
+scale, such as "lite"), then by the condition's own tables, then by what the manifest says of itself under this profile
+(`[profiles.lite]`), and last by `--set key=value`.
 """
 
 import re
@@ -147,11 +147,13 @@ def load_manifest(path: Path, profile: str | None = None, overrides: tuple[str, 
     Raises:
         UsageError: one line that names file, key, what was given and what is accepted.
     """
-    layers = [Layer(str(path), read_toml(path))]
-    profile = str(layers[0].table.get("profile", "paper") if profile is None else profile)
+    table = read_toml(path)
+    profile = str(table.get("profile", "paper") if profile is None else profile)
     if not re.fullmatch(NAME, profile):
         raise UsageError(f"--profile {profile!r}: expected the name of a file of profiles/, such as lite")
-    layers += _read_profile(_profile_path(path, profile), path.stem)
+    under = _under_profiles(path, table.pop("profiles", {}))
+    layers = [Layer(str(path), table), _read_profile(_profile_path(path, profile))]
+    layers.append(Layer(f"{path}: profiles.{profile}", under.get(profile, {})))
     layers += [Layer("--set", parse_override(text)) for text in overrides]
     document = validated(_Document, layers)
     for environment in document.environments:
@@ -188,7 +190,8 @@ def load_manifest(path: Path, profile: str | None = None, overrides: tuple[str, 
 
 def _check_steps_are_the_budgets(path: Path, layers: list[Layer], document: _Document) -> None:
     """A profile may set steps for all manifests; who speaks of this one alone has to decide."""
-    tables = {str(path): layers[0].table, "--set": {"train": {"steps": 0}} if _sets(layers, "train", "steps") else {}}
+    tables = {layer.origin: layer.table for layer in (layers[0], layers[2])}
+    tables |= {"--set": {"train": {"steps": 0}} if _sets(layers, "train", "steps") else {}}
     tables |= {f"{path}: conditions.{name}": {"train": each.train} for name, each in document.conditions.items()}
     for place, table in tables.items():
         if "steps" in table.get("train", {}):
@@ -270,18 +273,33 @@ def _profile_path(manifest: Path, profile: str) -> Path:
     return next((folder for folder in folders if folder.is_dir()), folders[0]) / f"{profile}.toml"
 
 
-def _read_profile(path: Path, manifest_name: str) -> list[Layer]:
-    """Reads what a profile says for all manifests, and below `[only.NAME]` for the one at hand."""
+def _read_profile(path: Path) -> Layer:
+    """Reads what a profile says for all manifests."""
     if path.stem == "paper" and not path.exists():  # it changes nothing
-        return [Layer(str(path), {}), Layer(str(path), {})]
-    if not path.is_file():
-        known = ", ".join(sorted(file.stem for file in path.parent.glob("*.toml"))) or "none"
-        raise UsageError(f"{path}: no profile {path.stem!r}; there are: {known}")
+        return Layer(str(path), {})
+    _require_profile(path, "")
     table = read_toml(path)
-    special = table.pop("only", {})
-    for key in ("conditions", "title", "profile"):
+    for key in ("conditions", "title", "profile", "profiles"):
         if key in table:
-            raise UsageError(f"{path}: {key}: a profile sets sizes for all manifests; put it below [only.MANIFEST]")
-    if not isinstance(special, dict) or not all(isinstance(value, dict) for value in special.values()):
-        raise UsageError(f"{path}: only: expected tables [only.MANIFEST]")
-    return [Layer(str(path), table), Layer(f"{path}: only.{manifest_name}", special.get(manifest_name, {}))]
+            raise UsageError(
+                f"{path}: {key}: a profile sets sizes for all manifests; one manifest's own go into its "
+                f"[profiles.{path.stem}]"
+            )
+    return Layer(str(path), table)
+
+
+def _under_profiles(path: Path, tables: Any) -> dict[str, Table]:
+    """Checks what a manifest says of itself under profiles: only tables, of profiles that there are."""
+    if not isinstance(tables, dict) or not all(isinstance(table, dict) for table in tables.values()):
+        raise UsageError(f"{path}: profiles: expected tables [profiles.NAME]")
+    for name, table in tables.items():
+        _require_profile(_profile_path(path, name), f"{path}: profiles.{name}: ")
+        for key in {"profile", "profiles"} & table.keys():
+            raise UsageError(f"{path}: profiles.{name}: {key}: under one profile there is no other")
+    return tables
+
+
+def _require_profile(path: Path, place: str) -> None:
+    if not path.is_file() and path.stem != "paper":
+        known = ", ".join(sorted(file.stem for file in path.parent.glob("*.toml"))) or "none"
+        raise UsageError(f"{place}{path}: no profile {path.stem!r}; there are: {known}")

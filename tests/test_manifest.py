@@ -54,8 +54,10 @@ def test_the_default_is_the_paper(write: Callable[..., Path]) -> None:
 
 def test_values_override_in_order(write: Callable[..., Path]) -> None:
     text = MINIMAL.replace('label = "IK"', 'label = "IK"\nagent = {hidden = 4, features = 4, tau = 0.1}')
-    text += "[agent]\nhidden = 2\nfeatures = 2\nbetas = [0.1, 0.2]\ndiscount = 0.5\n"
-    path = write(text, "[agent]\nfeatures = 8\ntau = 0.5\n[only.manifest.agent]\nhidden = 16\n")
+    text += (
+        "[agent]\nhidden = 2\nfeatures = 2\nbetas = [0.1, 0.2]\ndiscount = 0.5\n[profiles.small.agent]\nhidden = 16\n"
+    )
+    path = write(text, "[agent]\nfeatures = 8\ntau = 0.5\n")
     baseline, ik = load_manifest(path, "small", ("agent.tau=0.25",)).experiments
     assert (baseline.settings.agent.hidden, baseline.settings.agent.features) == (16, 8)
     assert (ik.settings.agent.hidden, ik.settings.agent.features) == (16, 4)
@@ -146,17 +148,48 @@ def test_an_error_names_the_file_that_holds_the_value(write: Callable[..., Path]
         load_manifest(path)
 
 
-def test_a_profile_may_speak_of_one_manifest_alone(write: Callable[..., Path]) -> None:
-    path = write(MINIMAL, "[train]\nsteps = 2_000\n[only.manifest.train]\nsteps = 3_000\n[only.other]\nseeds = [9]\n")
+def test_a_manifest_may_say_what_a_profile_changes_in_it_alone(write: Callable[..., Path]) -> None:
+    text = MINIMAL + "[profiles.small.train]\nsteps = 3_000\n[profiles.paper]\nseeds = [9]\n"
+    path = write(text, "[train]\nsteps = 2_000\n")
     manifest = load_manifest(path, "small")
     assert {experiment.settings.train.steps for experiment in manifest.experiments} == {3_000}
     assert manifest.seeds == (1,)
+    copied = load_manifest(path.rename(path.with_name("copy.toml")), "small")
+    assert [each.settings for each in copied.experiments] == [each.settings for each in manifest.experiments]
 
 
-@pytest.mark.parametrize("text", ["title = 'x'\n", "only = 3\n", "[only]\nmanifest = 3\n"])
-def test_what_a_profile_may_not_say_is_refused(write: Callable[..., Path], text: str) -> None:
-    with pytest.raises(UsageError, match=r"profiles/small\.toml: (title|only): "):
-        load_manifest(write(MINIMAL, text), "small")
+@pytest.mark.parametrize("key", ["title", "profile", "conditions.ik.label", "profiles.small.title"])
+def test_what_a_profile_may_not_say_is_refused(write: Callable[..., Path], key: str) -> None:
+    with pytest.raises(
+        UsageError, match=rf"profiles/small\.toml: {key.split('.')[0]}: .* go into its \[profiles\.small\]"
+    ):
+        load_manifest(write(MINIMAL, f"{key} = 'x'\n"), "small")
+
+
+@pytest.mark.parametrize(
+    ("text", "problem"),
+    [
+        ("profiles = 3", "profiles: expected tables [profiles.NAME]"),
+        ("profiles.small = 3", "profiles: expected tables [profiles.NAME]"),
+        ("profiles.smal.seeds = [2]", "no profile 'smal'; there are: paper, small"),
+        ("profiles.small.profile = 'paper'", "profiles.small: profile: under one profile there is no other"),
+        ("profiles.small.train.stepz = 2", "profiles.small: train.stepz: unknown key; did you mean 'steps'?"),
+    ],
+)
+def test_what_a_manifest_may_not_say_of_profiles_is_refused(
+    write: Callable[..., Path], text: str, problem: str
+) -> None:
+    with pytest.raises(UsageError, match=r"manifest\.toml: profiles") as error:
+        load_manifest(write(f"{text}\n{MINIMAL}"), "small")
+    assert problem in str(error.value)
+
+
+@pytest.mark.parametrize("override", ["encoder.filters=25", "imagenet.batch_size=100"])
+def test_images_that_cannot_be_shared_out_are_refused(override: str) -> None:
+    with pytest.raises(
+        UsageError, match=r"conditions\.imagenet: .* environment\.frame_stack = 3 .*: choose a multiple"
+    ):
+        load_manifest(REPOSITORY / "experiments/fig07_imagenet.toml", None, (override, "encoder.groups=1"))
 
 
 @pytest.mark.parametrize("text", ["title = ", "= 3", "[conditions", "title = 'a'\ntitle = 'b'", "a = [" * 5000])
@@ -272,7 +305,7 @@ def test_images_that_fill_no_stacks_are_refused_where_there_are_images(write: Ca
         load_manifest(write(text + settings))
 
 
-@pytest.mark.parametrize("place", ["[train]\nsteps = 9000\n", ""])
+@pytest.mark.parametrize("place", ["[train]\nsteps = 9000\n", "[profiles.paper.train]\nsteps = 9000\n", ""])
 def test_steps_are_not_set_beside_a_budget(write: Callable[..., Path], place: str) -> None:
     text = "budget = 100_000\n" + MINIMAL + "pretrain_steps = 5000\n"
     text += place or "train = { steps = 9000 }\n"

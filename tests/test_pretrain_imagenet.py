@@ -119,7 +119,7 @@ def test_the_learning_rate_follows_a_cosine_over_the_whole_schedule() -> None:
 
 
 def test_a_crop_that_does_not_fit_is_refused(splits: Splits, tmp_path: Path) -> None:
-    with pytest.raises(UsageError, match="encoder.crop = 26 is larger than the images, 24 pixels"):
+    with pytest.raises(UsageError, match=r"encoder\.crop = 26 is larger than the images, 24 pixels"):
         run(splits, tmp_path, tiny(), ENCODER.model_copy(update={"crop": 26}))
     assert list(tmp_path.iterdir()) == []
 
