@@ -13,7 +13,7 @@ PYTHON  := $(VENV)/bin/python
 WHERE   := --runs $(RUNS)
 EXECUTOR ?= local
 SLURM   ?=
-HOW     := --profile $(PROFILE) $(WHERE) --data $(DATA) --jobs $(JOBS) --executor $(EXECUTOR) $(SLURM)
+HOW     := --profile $(PROFILE) $(WHERE) --data $(DATA) --executor $(EXECUTOR) $(if $(filter slurm,$(EXECUTOR)),$(SLURM),--jobs $(JOBS))
 
 # Images: the first of these programs that works here builds, on BASE_IMAGE if it is given, with TORCH=cuda or cpu.
 BUILDER   ?= $(shell for program in docker podman buildah; do \

@@ -26,15 +26,9 @@ from rlpt.slurm.settings import SlurmSettings
 Name = Annotated[str, Field(pattern=NAME)]
 
 
-class Condition(Section):
-    """`[conditions.NAME]`: one curve of a figure."""
+class _SettingsTables(Section):
+    """The tables of `Settings`, which are checked when all layers are merged."""
 
-    label: Annotated[str, Field(min_length=1)]
-    pretrain: Literal["none", "ik", "imagenet"] = "none"
-    pretrain_environment: str | None = None
-    "Where the pretraining data comes from; left out: the environment that is trained on."
-    pretrain_steps: Positive | None = None
-    "T for this condition; left out: generate.transitions."
     environment: Table = {}
     encoder: Table = {}
     generate: Table = {}
@@ -43,6 +37,17 @@ class Condition(Section):
     agent: Table = {}
     train: Table = {}
     compute: Table = {}
+
+
+class Condition(_SettingsTables):
+    """`[conditions.NAME]`: one curve of a figure."""
+
+    label: Annotated[str, Field(min_length=1)]
+    pretrain: Literal["none", "ik", "imagenet"] = "none"
+    pretrain_environment: str | None = None
+    "Where the pretraining data comes from; left out: the environment that is trained on."
+    pretrain_steps: Positive | None = None
+    "T for this condition; left out: generate.transitions."
 
     @model_validator(mode="after")
     def _pretraining_is_consistent(self) -> Self:
@@ -58,7 +63,7 @@ class PlotSettings(Section):
     "Length of the moving average over training episodes."
 
 
-class _Document(Section):
+class _Document(_SettingsTables):
     """The top level of a manifest, profile already merged in."""
 
     title: Annotated[str, Field(min_length=1)]
@@ -73,14 +78,6 @@ class _Document(Section):
     "N, the agent steps that pretraining data and reinforcement learning share; left out: train.steps is for RL alone."
     plot: PlotSettings = PlotSettings()
     slurm: SlurmSettings = SlurmSettings()
-    environment: Table = {}
-    encoder: Table = {}
-    generate: Table = {}
-    ik: Table = {}
-    imagenet: Table = {}
-    agent: Table = {}
-    train: Table = {}
-    compute: Table = {}
 
     @model_validator(mode="after")
     def _nothing_is_repeated(self) -> Self:

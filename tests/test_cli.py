@@ -215,6 +215,7 @@ def test_a_figure_that_cannot_be_plotted_is_one_line(arguments: list[str], compl
         (["run", "experiments/demo.toml", "--time-limit", "nan"], "nan is not a finite number"),
         (["run", "experiments/demo.toml", "--checkpoint-minutes", "inf"], "inf is not a finite number"),
         (["plan", "experiments/demo.toml", "--json", "--executor", "slurm"], "--json: not with --executor slurm"),
+        (["run", "experiments/demo.toml", "--jobs", "2", "--executor", "slurm"], "--jobs: not with --executor slurm"),
     ],
 )
 def test_options_that_mean_nothing_are_refused(arguments: list[str], complaint: str) -> None:

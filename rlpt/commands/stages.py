@@ -89,15 +89,13 @@ train = _stage_command(
 
 @click.command()
 @takes_manifest
-@click.option(
-    "--jobs", "parallel", type=click.IntRange(min=1), default=1, show_default=True, help="Jobs at a time, here."
-)
+@click.option("--jobs", "parallel", type=click.IntRange(min=1), help="Jobs at a time on this machine; left out: one.")
 @takes_executor
 @takes_execution
 def run(
     manifest: "Manifest",
     selection: "Selection",
-    parallel: int,
+    parallel: int | None,
     cluster: dict[str, Any] | None,
     execution: "Execution",
 ) -> None:
@@ -112,9 +110,11 @@ def run(
     from rlpt.jobs import plan
     from rlpt.plots import draw_figures
 
+    if cluster is not None and parallel is not None:
+        raise UsageError("--jobs: not with --executor slurm; --array-parallelism limits the tasks that run at a time")
     jobs = plan(manifest, selection)
     if cluster is None:
-        _run_here(manifest, jobs, parallel, execution)
+        _run_here(manifest, jobs, parallel or 1, execution)
     elif not submit_missing(manifest, jobs, execution, cluster):
         return
     for path in draw_figures(manifest, selection, execution.runs):
