@@ -107,6 +107,15 @@ def _laid_out_like(parameter: Tensor, value: Tensor) -> Tensor:
     return torch.empty_like(parameter).copy_(value) if value.shape == parameter.shape else value
 
 
+def require_same_device(same: bool, device: torch.device) -> None:
+    """Raises UsageError, with what to do, if a job is about to go on on another kind of device than it began on."""
+    if not same:
+        raise UsageError(
+            f"this run began on another kind of device than {device.type}, which draws other random numbers: go on "
+            "there (--device), or delete its folder, and it begins anew"
+        )
+
+
 def global_random_state(device: torch.device) -> State:
     """Returns the state of PyTorch's own generator, which dropout draws from."""
     return {"cpu": torch.get_rng_state()} | (
@@ -115,7 +124,12 @@ def global_random_state(device: torch.device) -> State:
 
 
 def set_global_random_state(device: torch.device, state: State) -> None:
-    """Puts PyTorch's own generator back where `global_random_state` saw it."""
+    """Puts PyTorch's own generator back where `global_random_state` saw it.
+
+    Raises:
+        UsageError: if that was on another kind of device.
+    """
+    require_same_device(("cuda" in state) == (device.type == "cuda"), device)
     torch.set_rng_state(state["cpu"])
-    if device.type == "cuda" and "cuda" in state:
+    if device.type == "cuda":
         torch.cuda.set_rng_state(state["cuda"], device)

@@ -9,7 +9,13 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from rlpt.checkpoint import State, optimiser_state, set_optimiser_state
+from rlpt.checkpoint import (
+    State,
+    global_random_state,
+    optimiser_state,
+    set_global_random_state,
+    set_optimiser_state,
+)
 from rlpt.errors import require_finite
 from rlpt.files import write_json
 from rlpt.interruption import Checkpoints
@@ -135,6 +141,7 @@ class EpochTraining(ABC, Generic[Network]):
             "order": self._order,
             "scores": torch.cat(self._scores, dim=-1) if self._scores else torch.empty(0),
             "shuffle": generator_state(self._shuffle),
+            "random": global_random_state(self._device),
             "network": self._network.state_dict(),
             "optimiser": optimiser_state(self._optimiser),
         }
@@ -145,5 +152,6 @@ class EpochTraining(ABC, Generic[Network]):
         self._order = np.asarray(state["order"])
         self._scores = [state["scores"].to(self._device)] if self._epoch_updates else []
         set_generator_state(self._shuffle, state["shuffle"])
+        set_global_random_state(self._device, state["random"])
         self._network.load_state_dict(state["network"])
         set_optimiser_state(self._optimiser, state["optimiser"])

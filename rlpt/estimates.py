@@ -39,7 +39,7 @@ def steps(job: Job) -> int:
         return settings.generate.transitions
     if job.stage == "train":
         return settings.train.steps
-    if not job.inputs:
+    if job.method == "imagenet":
         images = _TRAINING_IMAGES.get(settings.imagenet.dataset, _IMAGENET_TRAINING_IMAGES)
         return settings.imagenet.epochs * -(-images // settings.imagenet.batch_size)
     ik = settings.ik
@@ -72,7 +72,7 @@ def checkpoint_bytes(job: Job) -> int:
     if job.stage == "train":
         return 3 * _FLOAT * _policy_parameters(settings, encoder)
     feature_map = settings.encoder.filters * settings.encoder.output_size**2
-    if job.inputs:
+    if job.method == "ik":
         first, second = settings.ik.hidden
         return 3 * _FLOAT * (encoder + 2 * feature_map * first + first * second)
     return 3 * _FLOAT * (encoder + feature_map * settings.imagenet.hidden)
@@ -98,7 +98,7 @@ def gpu_hours(job: Job) -> float:
     else:
         batch = (
             settings.ik.batch_size * 2
-            if job.inputs
+            if job.method == "ik"
             else settings.imagenet.batch_size / settings.environment.frame_stack
         )
         seconds = steps(job) * 3 * batch * forward / _FLOPS_PER_SECOND

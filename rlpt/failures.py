@@ -61,4 +61,4 @@ def _memory_settings(job: Job) -> str:
         return "--threads (each is a process of its own)"
     if job.stage == "train":
         return "train.batch_size, encoder.filters"
-    return f"{'ik' if job.inputs else 'imagenet'}.batch_size, encoder.filters"
+    return f"{job.method}.batch_size, encoder.filters"

@@ -14,6 +14,7 @@ from rlpt.runs import RunFolder
 from rlpt.settings import Settings
 
 Stage = Literal["generate", "pretrain", "train"]
+Method = Literal["ik", "imagenet"]
 STAGES: tuple[Stage, ...] = ("generate", "pretrain", "train")
 
 # Raised whenever the same settings no longer give the same numbers, but for rounding: that depends on the machine too,
@@ -76,6 +77,8 @@ class Job:
     seed: int = 0
     clip: Clip | None = None
     "Distracting background."
+    method: Method | None = None
+    "How an encoder is pretrained; the settings' section of this name is part of the identity."
 
     @property
     def id(self) -> str:
@@ -164,16 +167,15 @@ def _ik_job(environment: str, settings: Settings, clip: Clip | None) -> Job:
     decides = _sections(settings, ("environment", "generate"))
     data = Job("generate", f"{place}-t{generate.transitions}", environment, settings, decides, (), generate.seed, clip)
     slug = f"ik-{place}-t{ik.transitions or generate.transitions}"
-    return Job(
-        "pretrain", slug, environment, settings, _sections(settings, ("encoder", "ik", "compute")), (data,), ik.seed
-    )
+    learns = _sections(settings, ("encoder", "ik", "compute"))
+    return Job("pretrain", slug, environment, settings, learns, (data,), ik.seed, method="ik")
 
 
 def _imagenet_job(settings: Settings) -> Job:
     environment = {"size": settings.environment.size, "frame_stack": settings.environment.frame_stack}
     decides = {"environment": environment, **_sections(settings, ("encoder", "imagenet", "compute"))}
     slug = f"{settings.imagenet.dataset}-g{settings.encoder.groups}"
-    return Job("pretrain", slug, "", settings, decides, (), settings.imagenet.seed)
+    return Job("pretrain", slug, "", settings, decides, (), settings.imagenet.seed, method="imagenet")
 
 
 def _with_video(environment: str, clip: Clip | None) -> str:

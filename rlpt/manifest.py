@@ -49,9 +49,14 @@ class Condition(_SettingsTables):
     pretrain_steps: Positive | None = None
     "T for this condition; left out: generate.transitions."
 
+    @property
+    def learns_from_transitions(self) -> bool:
+        """Whether pretraining costs steps of an environment."""
+        return self.pretrain == "ik"
+
     @model_validator(mode="after")
     def _pretraining_is_consistent(self) -> Self:
-        if self.pretrain != "ik" and (self.pretrain_environment or self.pretrain_steps):
+        if not self.learns_from_transitions and (self.pretrain_environment or self.pretrain_steps):
             raise ValueError('pretrain_environment and pretrain_steps need pretrain = "ik"')
         return self
 
@@ -211,14 +216,19 @@ def _resolve(path: Path, name: str, condition: Condition, settings: Settings, bu
     if condition.pretrain_steps and settings.ik.transitions is None:
         transitions = condition.pretrain_steps
     learned_from = settings.ik.transitions or transitions
-    if condition.pretrain == "ik" and len(held_out(learned_from, settings.ik.test_fraction)[0]) < 2:
+    if condition.learns_from_transitions and len(held_out(learned_from, settings.ik.test_fraction)[0]) < 2:
         raise UsageError(
             f"{path}: {place}: of T = {learned_from} transitions, ik.test_fraction = {settings.ik.test_fraction} "
             "leaves fewer than 2 to learn from: raise T"
         )
     train = settings.train
     if budget is not None:
-        spent = (condition.pretrain_steps or transitions) if condition.pretrain == "ik" else 0
+        if condition.pretrain_steps and settings.ik.transitions not in (None, condition.pretrain_steps):
+            raise UsageError(
+                f"{path}: {place}: ik.transitions = {settings.ik.transitions} is not pretrain_steps = "
+                f"{condition.pretrain_steps}, which the budget is charged: set pretrain_steps alone"
+            )
+        spent = (condition.pretrain_steps or transitions) if condition.learns_from_transitions else 0
         if spent + train.random_steps >= budget:
             raise UsageError(
                 f"{path}: {place}: T = {spent} pretraining steps leave nothing to train on of budget = {budget} "

@@ -13,7 +13,7 @@ from rlpt.estimates import steps
 from rlpt.failures import explained
 from rlpt.files import TEMPORARY_PREFIX
 from rlpt.interruption import Checkpoints, Schedule, StopRequest
-from rlpt.jobs import Job, Stage
+from rlpt.jobs import Job, Method, Stage
 from rlpt.memory import freed_memory_kept
 from rlpt.progress import Report, progress_bar
 from rlpt.provenance import available_cores
@@ -107,7 +107,7 @@ def require_inputs(jobs: Iterable[Job], execution: Execution) -> None:
     waiting = [job for job in jobs if not job.folder(execution.runs).is_done()]
     for clip in {job.clip for job in waiting if job.clip}:
         clip.locate(execution.data)
-    chosen = {job.settings.imagenet for job in waiting if job.stage == "pretrain" and not job.inputs}
+    chosen = {job.settings.imagenet for job in waiting if job.method == "imagenet"}
     for folder, classes in {(each.dataset, each.classes) for each in chosen if each.dataset != SYNTHETIC}:
         class_names(execution.data / folder, classes)
 
@@ -171,9 +171,11 @@ def _generate(task: _Task) -> None:
 
 
 def _pretrain(task: _Task) -> None:
-    if not task.inputs:
-        _pretrain_on_images(task)
-        return
+    assert task.job.method is not None
+    _METHODS[task.job.method](task)
+
+
+def _pretrain_on_transitions(task: _Task) -> None:
     from rlpt.pretrain import InverseKinematicsTraining
 
     training = InverseKinematicsTraining(task.inputs[0], task.job.settings, task.work, task.device)
@@ -217,6 +219,7 @@ def _train(task: _Task) -> None:
     training.run(task.checkpoints, task.report)
 
 
+_METHODS: dict[Method, Callable[[_Task], None]] = {"ik": _pretrain_on_transitions, "imagenet": _pretrain_on_images}
 _STAGES: dict[Stage, Callable[[_Task], None]] = {"generate": _generate, "pretrain": _pretrain, "train": _train}
 
 

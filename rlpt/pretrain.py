@@ -9,7 +9,6 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from rlpt.checkpoint import State, global_random_state, set_global_random_state
 from rlpt.data.device_frames import on_device
 from rlpt.data.splits import batches, held_out
 from rlpt.data.transitions import TransitionDataset
@@ -110,10 +109,3 @@ class InverseKinematicsTraining(EpochTraining[InverseKinematics]):
 
     def _summary(self) -> dict[str, Any]:
         return {"test_mse_of_mean_action": self._floors[1], **self._row, "learned": self._row["test_r2"] > 0}
-
-    def _state(self) -> State:
-        return super()._state() | {"dropout": global_random_state(self._device)}
-
-    def _restore(self, state: State) -> None:
-        super()._restore(state)
-        set_global_random_state(self._device, state["dropout"])

@@ -68,6 +68,8 @@ class ImageNetTraining(EpochTraining[StackClassifier]):
         super().__init__(network, optimiser, rows, imagenet.epochs, imagenet.seed, precision, folder, device)
         self._schedule_updates = update_count(len(rows), imagenet.batch_size, frame_stack, imagenet.schedule_epochs)
         self._crops = stream(imagenet.seed, "crops")
+        # Classmates lie side by side; in one stack they would help standard convolutions, which mix its images.
+        self._val_order = stream(imagenet.seed, "validation").permutation(len(val.labels))
 
     def _batches(self, order: np.ndarray) -> Iterable[np.ndarray]:
         return training_batches(order, self._settings.batch_size, self._network.frame_stack)
@@ -87,8 +89,7 @@ class ImageNetTraining(EpochTraining[StackClassifier]):
     @torch.no_grad()
     def _validate(self) -> Tensor:
         scores = []
-        rows_of_val = np.arange(len(self._val.labels))
-        for rows in _whole_stacks(rows_of_val, self._settings.batch_size, self._network.frame_stack):
+        for rows in _whole_stacks(self._val_order, self._settings.batch_size, self._network.frame_stack):
             middle = center_crop(self._val.images[rows].transpose(0, 3, 1, 2), self._crop).transpose(0, 2, 3, 1)
             labels = on_device(self._val.labels[rows], self._device)
             scores.append(_scores(self._network(_as_input(middle, self._device)), labels))

@@ -87,18 +87,13 @@ def _read(job: Job, runs: Path) -> Iterator[_Shown]:
         return
     try:
         epochs = pd.read_csv(path)
-        kind = _kind_of(epochs)
+        if "updates" not in epochs:
+            raise ValueError("columns are missing")
     except (OSError, ValueError) as error:
         raise UsageError(f"{path}: not readable ({error}): delete the run folder and run it again") from None
-    if len(epochs):
+    kind = next((kind for kind in _KINDS if {kind.training, kind.held_out} <= set(epochs)), None)
+    if kind and len(epochs):
         yield _Shown(job, kind, epochs, folder.is_done())
-
-
-def _kind_of(epochs: pd.DataFrame) -> _Kind:
-    for kind in _KINDS:
-        if {"updates", kind.training, kind.held_out} <= set(epochs):
-            return kind
-    raise ValueError("columns are missing")
 
 
 def _names(shown: list[_Shown], manifest: Manifest) -> dict[str, _Shown]:

@@ -179,7 +179,8 @@ class TrainSettings(Section):
     random_steps: Annotated[int, Field(ge=1)] = 1_000
     "Agent steps with uniform random actions before the first update."
     initial_updates: Positive = 1_000
-    "Updates in a row when the random steps are over."
+    """Updates in a row when the random steps are over. All belong to agent step `random_steps`: actor and target move
+    in each, or, where that is no multiple of `actor_update_every` or `target_update_every`, in none."""
     replay_capacity: Positive = 100_000
     evaluate_every: Positive = 10_000
     evaluation_episodes: Positive = 10

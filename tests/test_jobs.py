@@ -7,6 +7,7 @@ import pytest
 from rlpt.errors import UsageError
 from rlpt.jobs import STAGES, Job, Selection, curves, plan
 from rlpt.manifest import load_manifest
+from rlpt.settings import Settings
 from tests.conftest import REPOSITORY
 
 FIG08 = REPOSITORY / "experiments" / "fig08_ik.toml"
@@ -39,6 +40,13 @@ def test_a_setting_changes_the_ids_of_what_depends_on_it(override: str, changed:
             assert before != after
         else:
             assert before == after
+
+
+def test_every_section_of_settings_decides_some_job() -> None:
+    """What decides nothing would let two conditions share one run."""
+    manifests = [REPOSITORY / "experiments" / name for name in ("fig07_imagenet.toml", "fig08_ik.toml")]
+    jobs = [job for path in manifests for job in plan(load_manifest(path, overrides=("compute.precision='tf32'",)))]
+    assert set().union(*(job.decides for job in jobs)) == set(Settings.model_fields)
 
 
 def test_ids_are_those_of_before_there_was_a_precision() -> None:

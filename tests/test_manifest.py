@@ -75,6 +75,14 @@ def test_a_budget_is_shared_with_pretraining(write: Callable[..., Path]) -> None
     assert ik.settings.generate.transitions == 5_000
 
 
+def test_a_budget_is_charged_for_what_is_learned_from(write: Callable[..., Path]) -> None:
+    path = write("budget = 80_000\n" + MINIMAL + "pretrain_steps = 5_000\n")
+    with pytest.raises(UsageError, match=r"conditions\.ik: ik\.transitions = 20000 is not pretrain_steps = 5000"):
+        load_manifest(path, overrides=("ik.transitions=20_000",))
+    _, ik = load_manifest(path, overrides=("ik.transitions=5_000",)).experiments
+    assert (ik.settings.train.steps, ik.settings.generate.transitions) == (75_000, 200_000)
+
+
 def test_a_budget_and_the_steps_of_training_are_not_both_set(write: Callable[..., Path]) -> None:
     path = write("budget = 300_000\n" + MINIMAL)
     with pytest.raises(UsageError, match=r"--set: train\.steps: a budget is shared"):

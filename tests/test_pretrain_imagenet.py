@@ -118,6 +118,17 @@ def test_the_learning_rate_follows_a_cosine_over_the_whole_schedule() -> None:
     assert rates == pytest.approx([1e-3, 5.01e-4, 9.75e-5, 2.13e-6], rel=1e-2)
 
 
+def test_validation_stacks_mix_the_classes(splits: Splits, tmp_path: Path) -> None:
+    orders = []
+    for seed in (0, 0, 1):
+        settings = Settings(imagenet=tiny(seed=seed), encoder=ENCODER)
+        orders.append(ImageNetTraining(*splits, settings, tmp_path, torch.device("cpu"))._val_order)
+    assert np.array_equal(orders[0], orders[1])
+    assert not np.array_equal(orders[0], orders[2])
+    assert sorted(orders[0]) == list(range(60))
+    assert len(set(splits[1].labels[orders[0]][:8].tolist())) > 2
+
+
 def test_a_crop_that_does_not_fit_is_refused(splits: Splits, tmp_path: Path) -> None:
     with pytest.raises(UsageError, match=r"encoder\.crop = 26 is larger than the images, 24 pixels"):
         run(splits, tmp_path, tiny(), ENCODER.model_copy(update={"crop": 26}))

@@ -14,7 +14,12 @@ import numpy as np
 import pytest
 import torch
 
-from rlpt.checkpoint import load_checkpoint, save_checkpoint
+from rlpt.checkpoint import (
+    global_random_state,
+    load_checkpoint,
+    save_checkpoint,
+    set_global_random_state,
+)
 from rlpt.checksums import read_provenance
 from rlpt.data.image_cache import load_split
 from rlpt.data.image_folder import SPLITS, class_names
@@ -249,6 +254,18 @@ def test_a_checkpoint_brings_back_what_was_saved(tmp_path: Path) -> None:
     assert torch.equal(loaded["a"].pop("b"), torch.arange(3))
     assert tuple(loaded.pop("empty").shape) == (0, 2)
     assert loaded == {"a": {"c": [1, {"d": None}]}, "big": 2**100, "x": 0.1}
+
+
+def test_random_numbers_of_another_kind_of_device_are_refused() -> None:
+    cpu, cuda = torch.device("cpu"), torch.device("cuda")
+    state = global_random_state(cpu)
+    drawn = torch.rand(3)
+    set_global_random_state(cpu, state)
+    assert torch.equal(torch.rand(3), drawn)
+    with pytest.raises(UsageError, match="began on another kind of device than cuda"):
+        set_global_random_state(cuda, state)
+    with pytest.raises(UsageError, match="began on another kind of device than cpu"):
+        set_global_random_state(cpu, state | {"cuda": torch.zeros(16, dtype=torch.uint8)})
 
 
 @pytest.mark.parametrize("damage", ["cut", "foreign", "text"])

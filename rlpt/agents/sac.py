@@ -13,11 +13,11 @@ from torch import Tensor
 from torch.nn import functional as F
 
 from rlpt.agents.captured import CapturedUpdate, GraphPlace, Metrics
-from rlpt.checkpoint import State, optimiser_state, set_optimiser_state
+from rlpt.checkpoint import State, optimiser_state, require_same_device, set_optimiser_state
 from rlpt.data.batch import DrawnBatch, Transitions
 from rlpt.data.crops import center_crop
 from rlpt.data.device_frames import on_device
-from rlpt.errors import UsageError, require_finite
+from rlpt.errors import require_finite
 from rlpt.files import write_safetensors
 from rlpt.models.actor_critic import Actor, Critic
 from rlpt.models.encoder import load_encoder
@@ -228,11 +228,7 @@ class SAC:
         Raises:
             UsageError: if that was on another kind of device.
         """
-        if len(state["noise"]) != len(self._noise_random.get_state()):
-            raise UsageError(
-                f"this run began on another kind of device than {self.device.type}, which draws other random numbers: "
-                "go on there (--device), or delete its folder, and it begins anew"
-            )
+        require_same_device(len(state["noise"]) == len(self._noise_random.get_state()), self.device)
         for name, network in self._networks().items():
             network.load_state_dict(state["networks"][name])
         for name, optimiser in self._optimisers().items():

@@ -71,7 +71,7 @@ generate = _stage_command(
 )
 pretrain = _stage_command(
     "pretrain",
-    """Stage 2: train encoders on the transitions.
+    """Stage 2: train encoders, on the transitions or on images.
 
     \b
     Example: rlpt pretrain experiments/demo.toml --set ik.epochs=40

@@ -26,7 +26,7 @@ Architecture = dict[str, Any]
 
 
 def architecture(settings: EncoderSettings, frame_stack: int) -> Architecture:
-    """Returns what two encoders must share to exchange weights."""
+    """Returns what is written into an encoder's file: what another must share to start as that one."""
     return {"channels": 3 * frame_stack, **settings.model_dump()}
 
 
@@ -207,6 +207,8 @@ def load_encoder(path: Path, encoder: ConvEncoder, statistics: RunningStatistics
     except (OSError, SafetensorError, ValueError, RecursionError) as error:
         raise UsageError(f"{path}: not readable as an encoder: {error}") from None
     wanted = encoder.architecture
+    if isinstance(found, dict):  # what there was no setting for when it was written was as the default is
+        found = EncoderSettings().model_dump() | found
     if found != wanted:
         described = [", ".join(f"{name} {values.get(name)}" for name in wanted) for values in (found, wanted)]
         raise UsageError(

@@ -1,11 +1,15 @@
 """The convolutional encoder: its grouped layers in several tensors, as a CPU computes them, and in one."""
 
+from contextlib import nullcontext
+from pathlib import Path
+
 import pytest
 import torch
 from torch import Tensor
 
+from rlpt.errors import UsageError
 from rlpt.models import encoder
-from rlpt.models.encoder import ConvEncoder, RunningStatistics
+from rlpt.models.encoder import ConvEncoder, RunningStatistics, architecture, load_encoder, save_encoder
 from rlpt.settings import EncoderSettings
 
 
@@ -62,6 +66,20 @@ def test_bfloat16_rounds_and_no_more(filters: int) -> None:
     assert rounded.dtype == torch.float32
     assert not torch.equal(rounded, exact)
     torch.testing.assert_close(rounded, exact, rtol=0, atol=0.1)
+
+
+@pytest.mark.parametrize("missing", ["crop", "filters"])
+def test_what_an_encoder_s_file_does_not_say_is_the_default(tmp_path: Path, missing: str) -> None:
+    """As there was no setting for it when the file was written: here crop has its default, and filters have not."""
+    chosen = EncoderSettings(filters=9, layers=3, groups=3, grouped_layers=2)
+    net, statistics = ConvEncoder(chosen, 3), RunningStatistics(chosen)
+    net.architecture = {key: value for key, value in architecture(chosen, 3).items() if key != missing}
+    save_encoder(tmp_path / "encoder.safetensors", net, statistics)
+    other = ConvEncoder(chosen, 3)
+    refusal = pytest.raises(UsageError, match=r"another architecture: the file has .*filters 90")
+    with refusal if missing == "filters" else nullcontext():
+        load_encoder(tmp_path / "encoder.safetensors", other, statistics)
+        assert all(map(torch.equal, other.parameters(), net.parameters()))
 
 
 def test_a_group_with_few_channels_is_left_with_the_others() -> None:
