@@ -34,7 +34,11 @@ class Direction:
     environment: str
     label: str
     theirs: Way
+    theirs_then: Way
+    "After as many steps as ours have."
     ours: Way
+    steps: int
+    "Of ours."
 
 
 def agreements(ours: DataSet, theirs: DataSet) -> list[Agreement]:
@@ -59,11 +63,13 @@ def agreements(ours: DataSet, theirs: DataSet) -> list[Agreement]:
 
 def directions(ours: DataSet, theirs: DataSet) -> list[Direction]:
     """Compares, at any profile, which way every pretrained condition moves."""
-    return [
-        Direction(mine[0].manifest, mine[0].environment, mine[0].label, _way(published, theirs), _way(mine, ours))
-        for mine, published in _matches(ours, theirs)
-        if mine[0].pretrained
-    ]
+    found = []
+    for mine, published in _matches(ours, theirs):
+        run = mine[0]
+        if run.pretrained:
+            compared = _way(published, theirs), _way_then(published, theirs, mine, ours), _way(mine, ours)
+            found.append(Direction(run.manifest, run.environment, run.label, *compared, run.steps))
+    return found
 
 
 def _matches(ours: DataSet, theirs: DataSet) -> Iterator[tuple[list[Run], list[Run]]]:
@@ -78,14 +84,39 @@ def _matches(ours: DataSet, theirs: DataSet) -> Iterator[tuple[list[Run], list[R
 
 def against_baseline(runs: list[Run], data: DataSet) -> Difference | None:
     """Returns the difference of final scores between runs of one condition and their baseline; None without one."""
-    run = runs[0]
-    family = [each for each in data.runs if each.experiment == run.experiment and each.environment == run.environment]
-    baseline = baseline_of(family)
+    baseline = _baseline(runs, data)
     return difference(scores_of(runs, "final"), scores_of(baseline, "final")) if baseline else None
 
 
+def _baseline(runs: list[Run], data: DataSet) -> list[Run]:
+    run = runs[0]
+    family = [each for each in data.runs if each.experiment == run.experiment and each.environment == run.environment]
+    return baseline_of(family)
+
+
+def _way_then(published: list[Run], theirs: DataSet, mine: list[Run], ours: DataSet) -> Way:
+    """Returns which way the authors' runs had moved when they had as many steps as ours and our baseline have."""
+    own, their = _baseline(mine, ours), _baseline(published, theirs)
+    if not own or not their:
+        return "no baseline"
+    first, second = (
+        {run.repetition: _smoothed(run, shortest[0].steps) for run in runs}
+        for runs, shortest in ((published, mine), (their, own))
+    )
+    return _way_of(difference(first, second))
+
+
+def _smoothed(run: Run, steps: int) -> float:
+    """Returns the mean of the last 15 episodes up to `steps`, or up to the curve's nearest point before it."""
+    last = int(run.curve["step"].searchsorted(steps, side="right")) - 1
+    return float(run.curve["smoothed"].iloc[max(last, 0)])
+
+
 def _way(runs: list[Run], data: DataSet) -> Way:
-    found = against_baseline(runs, data)
+    return _way_of(against_baseline(runs, data))
+
+
+def _way_of(found: Difference | None) -> Way:
     if found is None:
         return "no baseline"
     return "up" if found.low > 0 else "down" if found.high < 0 else "undecided"

@@ -22,8 +22,8 @@ Expectation = Literal["greater", "less", "gains_little", "equivalent"]
 
 METRICS: dict[Metric, str] = {
     "final": "final score: mean return of the last 15 training episodes",
-    "auc": "AUC: mean return over all training episodes",
-    "early": "early score: mean return over the first quarter of the training episodes",
+    "auc": "AUC: mean return over the training episodes up to the step that all conditions train to",
+    "early": "early score: mean return over the first quarter of these episodes",
     "top1": "top-1 accuracy on the validation images",
 }
 EXPECTATIONS: dict[Expectation, str] = {

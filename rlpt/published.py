@@ -21,6 +21,8 @@ STRIDE = 10
 "Every tenth point of a curve is kept."
 SHOWN_STEPS = 80_000
 "Agent steps that the paper shows of longer runs."
+SHARED_STEPS = 60_000
+"""Agent steps that all conditions of Figure 11 train for, also T = 20,000: what their AUC and early score are over."""
 IMAGENET_EPOCH = 400
 "Whose encoder the authors used; of 100 classes."
 FLOOR = 1 / 3
@@ -53,14 +55,19 @@ def digest(logs: Path) -> dict[str, pd.DataFrame]:
         returns = run["reward"].to_numpy()
         smoothed = run["reward"].rolling(SMOOTHING, min_periods=1).mean()
         first = run.iloc[0]
+        shared = run.loc[run["step"] <= SHARED_STEPS, "reward"].to_numpy()
+        is_t0 = (first["figure"], first["condition"]) == (8, "baseline")
+        scored = shared if first["figure"] == 11 else returns
         runs.append(
             {
                 **first[[*_KEYS, "pretrain", "pretrain_environment", "pretrain_steps"]],
                 "episodes": len(run),
                 "steps": run["step"].iloc[-1],
                 "final": round(final_score(returns), 2),
-                "auc": round(area_under_curve(returns), 2),
-                "early": round(early_score(returns), 2),
+                "auc": round(area_under_curve(scored), 2),
+                "early": round(early_score(scored), 2),
+                "auc_t0": round(area_under_curve(shared), 2) if is_t0 else None,
+                "early_t0": round(early_score(shared), 2) if is_t0 else None,
             }
         )
         kept = run.assign(smoothed=smoothed.round(2))[STRIDE - 1 :: STRIDE]
@@ -125,6 +132,7 @@ def _places(figure: int, condition: str) -> list[tuple[int, str]]:
 
 
 def _run(row: pd.Series, figure: int, condition: str, curve: pd.DataFrame, encoder: Encoder | None) -> Run:
+    column = "{}_t0" if (figure, condition) == (11, "t0") else "{}"
     return Run(
         figure=figure,
         manifest="",
@@ -136,7 +144,7 @@ def _run(row: pd.Series, figure: int, condition: str, curve: pd.DataFrame, encod
         video=row["video"],
         episodes=int(row["episodes"]),
         steps=int(row["steps"]),
-        scores={name: float(row[name]) for name in ("final", "auc", "early")},
+        scores={"final": float(row["final"])} | {name: float(row[column.format(name)]) for name in ("auc", "early")},
         curve=curve,
         encoder=encoder,
         hours=float(row["gpu_hours"]),

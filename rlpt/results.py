@@ -170,6 +170,7 @@ def load_runs(manifests: Sequence[Manifest], folders: Sequence[Path], name: str)
         UsageError: if a file of a finished run cannot be read.
     """
     planned = [(manifest, curve) for manifest in manifests for curve in curves(manifest)]
+    shared = {manifest.name: _shared_steps(manifest) for manifest in manifests}
     summaries = _read_summaries({job.id: job for _, curve in planned for job in curve.job.inputs}.values(), folders)
     encoders, classifiers, found = {}, {}, []
     for manifest, curve in planned:
@@ -182,25 +183,36 @@ def load_runs(manifests: Sequence[Manifest], folders: Sequence[Path], name: str)
         runs = _folder_of(curve.job, folders)
         if runs is not None:
             encoder = encoders.get(curve.job.inputs[0].id) if curve.job.inputs else None
-            found += _load_run(manifest, curve, runs, encoder)
+            found += _load_run(manifest, curve, runs, encoder, shared[manifest.name])
     count = len({curve.job.id for _, curve in planned})
-    return DataSet(
-        name, manifests[0].profile, tuple(found), tuple(encoders.values()), tuple(classifiers.values()), count
-    )
+    own = tuple(_without_borrowed(found))
+    return DataSet(name, manifests[0].profile, own, tuple(encoders.values()), tuple(classifiers.values()), count)
+
+
+def _without_borrowed(runs: list[Run]) -> list[Run]:
+    """Leaves out experiments of which nothing is finished but runs that another has too, such as a baseline."""
+    held = {name: {run.identity for run in own} for name, own in grouped(runs, lambda run: run.manifest).items()}
+    borrowed = {name for name, own in held.items() if any(own < other for other in held.values())}
+    return [run for run in runs if run.manifest not in borrowed]
 
 
 def _folder_of(job: Job, folders: Sequence[Path]) -> Path | None:
     return next((folder for folder in folders if job.folder(folder).state() == "done"), None)
 
 
-def _load_run(manifest: Manifest, curve: Curve, runs: Path, encoder: Encoder | None) -> list[Run]:
-    """Reads one run folder; nothing if not one episode ended in it."""
+def _shared_steps(manifest: Manifest) -> int:
+    """Returns the agent steps that all conditions train for: a budget leaves them different lengths."""
+    return min(experiment.settings.train.steps for experiment in manifest.experiments)
+
+
+def _load_run(manifest: Manifest, curve: Curve, runs: Path, encoder: Encoder | None, shared: int) -> list[Run]:
+    """Reads one run folder; nothing if not one episode ended in it, within the steps that all conditions train for."""
     path = curve.job.folder(runs).path
     require_whole(path, EPISODES_FILE)
     table = read_returns(curve, path, manifest.plot.smoothing)
-    if table.empty:
+    returns, common = table["return"].to_numpy(), table.loc[table["step"] <= shared, "return"].to_numpy()
+    if not len(common):
         return []
-    returns = table["return"].to_numpy()
     stride = max(1, min(10, len(table) // _POINTS))
     seconds, steps = seconds_of(path), curve.job.settings.train.steps
     run = Run(
@@ -214,7 +226,7 @@ def _load_run(manifest: Manifest, curve: Curve, runs: Path, encoder: Encoder | N
         video=curve.clip.name if curve.clip else "",
         episodes=len(table),
         steps=steps,
-        scores={"final": final_score(returns), "auc": area_under_curve(returns), "early": early_score(returns)},
+        scores={"final": final_score(returns), "auc": area_under_curve(common), "early": early_score(common)},
         curve=table[["step", "return", "smoothed"]][stride - 1 :: stride].reset_index(drop=True),
         encoder=encoder,
         hours=seconds / 3600,

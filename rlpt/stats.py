@@ -208,7 +208,7 @@ def probability_of_improvement(first: Mapping[Any, float], second: Mapping[Any, 
 
     Of pairs, where repetitions are shared, it is the share that improved (a tie is none), with the exact binomial
     interval, since a bootstrap of three wins in three pairs would claim certainty. Otherwise rliable's, over all
-    combinations, with a stratified bootstrap interval.
+    combinations, with a stratified bootstrap interval; none where every run beats every other, for the same reason.
     """
     shared = _partners(first, second)
     if shared:
@@ -221,6 +221,8 @@ def probability_of_improvement(first: Mapping[Any, float], second: Mapping[Any, 
     if count < 2:
         return Interval(value, nan, nan, count)
     low, high = bootstrap([ours, theirs], _superiority)
+    if low == high:
+        low, high = np.array(nan), np.array(nan)
     return Interval(value, float(low), float(high), count)
 
 

@@ -46,6 +46,18 @@ def test_a_run_folder_as_a_record(tmp_path: Path) -> None:
     assert 24 <= len(run.curve) <= 60
 
 
+def test_what_leads_up_to_the_end_is_compared_over_steps_that_all_conditions_have(tmp_path: Path) -> None:
+    manifest = load_manifest(FIGURE_8.with_name("fig11_budget.toml"))
+    for curve in curves(manifest):
+        write_finished_run(curve.job, tmp_path, [100.0] * 240 + [900.0] * (curve.job.settings.train.steps // 250 - 240))
+    data = load_runs([manifest], [tmp_path], "Ours")
+    assert {run.condition: run.scores["auc"] for run in data.runs} == dict.fromkeys(
+        ("t0", "t5000", "t10000", "t20000"), 100
+    )
+    assert {run.scores["early"] for run in data.runs} == {100}
+    assert {run.scores["final"] for run in data.runs} == {100, 900}
+
+
 def test_unfinished_runs_are_left_out_and_folders_add_up(tmp_path: Path) -> None:
     manifest = load_manifest(FIGURE_8)
     first, second, *_ = curves(manifest)
@@ -62,6 +74,16 @@ def test_a_run_that_several_manifests_share_counts_once(tmp_path: Path) -> None:
     data = load_runs(manifests, [tmp_path], "Ours")
     assert [run.condition for run in data.runs] == ["baseline", "t0"]
     assert (data.distinct, data.planned) == (1, 36 + 27)
+
+
+def test_an_experiment_with_nothing_but_another_s_runs_is_left_out(tmp_path: Path) -> None:
+    manifests = [load_manifest(FIGURE_8), load_manifest(FIGURE_8.with_name("fig11_budget.toml"))]
+    for curve in (curves(manifests[0])[0], curves(manifests[0])[3]):
+        write_finished_run(curve.job, tmp_path, [1.0])
+    assert {run.manifest for run in load_runs(manifests, [tmp_path], "Ours").runs} == {"fig08_ik"}
+    own = next(curve for curve in curves(manifests[1]) if curve.condition == "t5000")
+    write_finished_run(own.job, tmp_path, [1.0])
+    assert {run.manifest for run in load_runs(manifests, [tmp_path], "Ours").runs} == {"fig08_ik", "fig11_budget"}
 
 
 def test_an_episode_less_run_is_left_out_and_a_broken_one_named(tmp_path: Path) -> None:
@@ -100,10 +122,11 @@ def test_scaled_down_runs_are_compared_in_direction_only(tmp_path: Path) -> None
     logs = load_published()
     with pytest.raises(ValueError, match="lite"):
         agreements(data, logs)
-    ways = {(each.environment, each.label): (each.theirs, each.ours) for each in directions(data, logs)}
-    assert len(ways) == 9
-    assert ways["reacher-easy", "IK reacher"] == ("up", "up")
-    assert ways["walker-walk", "IK walker"] == ("undecided", "down")
+    found = {(each.environment, each.label): each for each in directions(data, logs)}
+    assert len(found) == 9
+    reacher, walker = found["reacher-easy", "IK reacher"], found["walker-walk", "IK walker"]
+    assert (reacher.theirs, reacher.ours, walker.theirs, walker.ours) == ("up", "up", "undecided", "down")
+    assert (reacher.steps, reacher.theirs_then) == (25_000, "undecided")  # +454 [−118, 1,025]
 
 
 def test_encoders_stand_beside_what_they_led_to(tmp_path: Path) -> None:

@@ -162,6 +162,8 @@ def test_probability_of_improvement() -> None:
     apart = probability_of_improvement({1: 5.0, 2: 1.0}, {3: 0.0, 4: 3.0})
     assert apart.value == 0.75
     assert 0 <= apart.low <= apart.value <= apart.high <= 1
+    certain = probability_of_improvement({1: 5.0, 2: 6.0, 3: 7.0}, {4: 1.0, 5: 2.0, 6: 3.0})
+    assert (certain.value, certain.known) == (1, False)
 
 
 def test_a_curve_s_band() -> None:
