@@ -92,6 +92,10 @@ def collection_page(manifest: Manifest, out: Path) -> str:
         "settings": _settings(manifest),
         "metrics": {metric: METRICS[metric] for metric in _SHOWN},
         "outcomes": _outcomes(list(data.runs)),
+        "pretrained": any(run.pretrained for run in data.runs),
+        "confounded": any(
+            run.pretrained and run.job and run.job.settings.agent.head_init == "published" for run in data.runs
+        ),
         "encoders": data.encoders,
         "work": _work(manifest, sessions, out),
         "machines": sorted({_machine(session) for session in known}),

@@ -20,6 +20,7 @@ from rlpt.checksums import PROVENANCE_FILE, Recorded, damage, read_provenance, r
 from rlpt.errors import UsageError
 from rlpt.jobs import Job
 from rlpt.manifest import Manifest
+from rlpt.pipeline import OUTPUT_FILES
 
 _PROFILES = {
     "https://w3id.org/ro/wfrun/process/0.5": ("Process Run Crate", "0.5"),
@@ -83,7 +84,7 @@ class _Crate:
     """The crate while it is put together."""
 
     def __init__(self, manifest: Manifest, runs: Path) -> None:
-        self._runs = runs
+        self._manifest, self._runs = manifest, runs
         self.contents = ROCrate(gen_preview=False, version="1.1")
         self.contents.name = f"{manifest.title} (profile {manifest.profile})"
         self.contents.description = (
@@ -118,6 +119,8 @@ class _Crate:
                 "encodingFormat": _MEDIA_TYPES[".toml"],
             },
         )
+        if manifest.profile_path.is_file():  # where the manifest looks for it
+            self._add_file(manifest.profile_path, f"profiles/{manifest.profile_path.name}")
         self._files: dict[tuple[str, str], Any] = {}
         self._sessions: list[dict[str, Any]] = []
         self._actions: list[Any] = []
@@ -130,6 +133,8 @@ class _Crate:
         results = []
         for name, recorded in recorded_outputs(folder).items():
             if name in record["left_out"]:
+                if name == OUTPUT_FILES.get(job.stage):
+                    results.append(self._add_absent(job, name, recorded))
                 continue
             complaint = damage(folder / name, recorded)
             if complaint:
@@ -137,7 +142,8 @@ class _Crate:
             results.append(self._add_file(folder / name, f"{job.stage}/{job.id}/{name}", recorded))
             self._files[job.id, name] = results[-1]
         self._add_file(folder / PROVENANCE_FILE, f"{job.stage}/{job.id}/{PROVENANCE_FILE}")
-        read = [self._files.get((needed["id"], needed["file"])) for needed in record.get("inputs", [])]
+        keys = [(needed["id"], needed["file"]) for needed in record.get("inputs", [])]
+        read = [self._files[key] for key in keys if key in self._files]
         code = record["code"]
         action = self._entity(
             f"#{job.id}",
@@ -149,7 +155,7 @@ class _Crate:
             actionStatus="http://schema.org/CompletedActionStatus",
         )
         action["instrument"] = self._software
-        action["object"] = next((entity for entity in read if entity), self._workflow)
+        action["object"] = read or self._workflow
         action["result"] = results
         self._actions.append(action)
         self._sessions += sessions
@@ -161,7 +167,7 @@ class _Crate:
             "#run",
             "CreateAction",
             name=f"Run of {self._workflow['name']}",
-            description=f"`rlpt run {self._workflow.id}`: what was missing, one job at a time or several",
+            description=f"`{self._command()}`, or a selection of it: what was missing, one job at a time or several",
             startTime=min(session["started"] for session in self._sessions),
             endTime=max(session["ended"] for session in self._sessions if session["ended"]),
             actionStatus="http://schema.org/CompletedActionStatus",
@@ -170,6 +176,19 @@ class _Crate:
         whole["object"] = self._workflow
         whole["result"] = [entity for action in self._actions for entity in action["result"]] + drawn
         self.contents.root_dataset["mentions"] = [whole, *self._actions]
+
+    def _command(self) -> str:
+        overrides = "".join(f" --set {each}" for each in self._manifest.overrides)
+        return f"rlpt run {self._workflow.id} --profile {self._manifest.profile}{overrides}"
+
+    def _add_absent(self, job: Job, name: str, recorded: Recorded) -> Any:
+        """Adds what other jobs read and a collection left out, by its name and checksum."""
+        about = "left out of this crate for its size"
+        entity = self._entity(
+            f"#{job.stage}/{job.id}/{name}", "CreativeWork", name=name, sha256=recorded.sha256, description=about
+        )
+        self._files[job.id, name] = entity
+        return entity
 
     def _add_file(self, path: Path, place: str, recorded: Recorded | None = None) -> Any:
         properties: dict[str, Any] = {

@@ -110,6 +110,8 @@ class Manifest:
 
     path: Path
     profile: str
+    profile_path: Path
+    "Its file; the paper's may be missing, since it changes nothing."
     overrides: tuple[str, ...]
     "What `--set` said."
     title: str
@@ -132,9 +134,16 @@ class Manifest:
             "file": self.path.name,
             "sha256": file_sha256(self.path),
             "profile": self.profile,
+            **self._profile_text(),
             "set": list(self.overrides),
             "text": self.path.read_text(encoding="utf-8"),
         }
+
+    def _profile_text(self) -> dict[str, str]:
+        if not self.profile_path.is_file():
+            return {}
+        text = self.profile_path.read_text(encoding="utf-8")
+        return {"profile_sha256": file_sha256(self.profile_path), "profile_text": text}
 
 
 def load_manifest(path: Path, profile: str | None = None, overrides: tuple[str, ...] = ()) -> Manifest:
@@ -154,7 +163,8 @@ def load_manifest(path: Path, profile: str | None = None, overrides: tuple[str, 
     if not re.fullmatch(NAME, profile):
         raise UsageError(f"--profile {profile!r}: expected the name of a file of profiles/, such as lite")
     under = _under_profiles(path, table.pop("profiles", {}))
-    layers = [Layer(str(path), table), _read_profile(_profile_path(path, profile))]
+    profile_path = _profile_path(path, profile)
+    layers = [Layer(str(path), table), _read_profile(profile_path)]
     layers.append(Layer(f"{path}: profiles.{profile}", under.get(profile, {})))
     layers += [Layer("--set", parse_override(text)) for text in overrides]
     document = validated(_Document, layers)
@@ -179,6 +189,7 @@ def load_manifest(path: Path, profile: str | None = None, overrides: tuple[str, 
     return Manifest(
         path=path,
         profile=profile,
+        profile_path=profile_path,
         overrides=overrides,
         title=document.title,
         environments=document.environments,

@@ -9,6 +9,7 @@ from typing import Any, TypeVar
 import numpy as np
 import pandas as pd
 
+from rlpt.data.splits import held_out
 from rlpt.jobs import Curve, Job, curves
 from rlpt.manifest import Manifest
 from rlpt.run_files import EPISODES_FILE, SUMMARY_FILE, read_json, read_returns, require_whole, seconds_of
@@ -32,6 +33,8 @@ class Encoder:
     test_mse: float
     floor: float
     "Mean squared error of a prediction that has learned nothing."
+    held_out: int | None = None
+    "Transitions that it was tested on; None: not known."
 
     @property
     def test_r2(self) -> float:
@@ -251,14 +254,16 @@ def _read_summaries(jobs: Iterable[Job], folders: Sequence[Path]) -> dict[str, d
 
 def _encoder(job: Job, summary: dict[str, Any]) -> Encoder:
     data, ik = job.inputs[0], job.settings.ik
+    transitions = ik.transitions or data.settings.generate.transitions
     return Encoder(
         environment=data.environment,
-        transitions=ik.transitions or data.settings.generate.transitions,
+        transitions=transitions,
         video=data.clip.name if data.clip else "",
         epochs=ik.epochs,
         train_mse=summary["train_mse"],
         test_mse=summary["test_mse"],
         floor=summary["test_mse_of_mean_action"],
+        held_out=len(held_out(transitions, ik.test_fraction)[1]),
     )
 
 

@@ -10,11 +10,12 @@ from rocrate_validator import services
 from rocrate_validator.models import Severity, ValidationSettings
 from rocrate_validator.utils.http import HttpRequester
 
+from rlpt.checksums import recorded_outputs
 from rlpt.collection import collect_runs
 from rlpt.crate import export_crate
 from rlpt.errors import UsageError
 from rlpt.jobs import plan
-from rlpt.manifest import Manifest
+from rlpt.manifest import Manifest, load_manifest
 
 # What the terms of a crate stand for: the part of the two published JSON-LD contexts that our crates use, so that the
 # validator needs no network.
@@ -67,15 +68,17 @@ def test_a_validator_accepts_the_crate(
         assert violations(crate) != []
 
 
+def graph_of(crate: Path) -> dict[str, Any]:
+    metadata = json.loads((crate / "ro-crate-metadata.json").read_text())
+    return {entity["@id"]: entity for entity in metadata["@graph"]}
+
+
 def test_a_crate_says_what_was_read_and_written(finished_runs: tuple[Manifest, Path], tmp_path: Path) -> None:
     manifest, runs = finished_runs
     export_crate(manifest, plan(manifest), [], runs, tmp_path / "crate")
-    graph = {
-        entity["@id"]: entity
-        for entity in json.loads((tmp_path / "crate/ro-crate-metadata.json").read_text())["@graph"]
-    }
+    graph = graph_of(tmp_path / "crate")
     (encoder,) = (name for name in graph if name.endswith("encoder.safetensors"))
-    users = [name for name, entity in graph.items() if entity.get("object") == {"@id": encoder}]
+    users = [name for name, entity in graph.items() if entity.get("object") == [{"@id": encoder}]]
     makers = [name for name, entity in graph.items() if {"@id": encoder} in entity.get("result", [])]
     assert [name.partition("-s37")[0] for name in users] == ["#reacher-easy-from-ik-reacher-easy-t200"]
     assert [name[:5] for name in makers] == ["#ik-r", "#run"]
@@ -100,3 +103,18 @@ def test_a_collection_is_exported_without_what_it_left_out(
     assert export_crate(manifest, plan(manifest), [], tmp_path / "collection", tmp_path / "crate") == 4
     assert not list((tmp_path / "crate").rglob("transitions.h5"))
     assert len(list((tmp_path / "crate").rglob("episodes.csv"))) == 2
+    graph = graph_of(tmp_path / "crate")
+    (dataset,) = (name for name in graph if name.endswith("transitions.h5"))
+    (job,) = (each for each in plan(manifest) if each.stage == "generate")
+    written = recorded_outputs(job.folder(runs).path)["transitions.h5"]
+    assert graph[dataset]["sha256"] == written.sha256
+    assert [{"@id": dataset}] in [entity.get("object") for entity in graph.values()]
+    monkeypatch.setattr(HttpRequester, "get", serve_context, raising=False)
+    assert violations(tmp_path / "crate") == []
+
+
+def test_the_manifest_finds_its_profile_in_the_crate(finished_runs: tuple[Manifest, Path], tmp_path: Path) -> None:
+    manifest, runs = finished_runs
+    export_crate(manifest, plan(manifest), [], runs, tmp_path / "crate")
+    again = load_manifest(tmp_path / "crate" / manifest.path.name, manifest.profile, manifest.overrides)
+    assert [job.id for job in plan(again)] == [job.id for job in plan(manifest)]
