@@ -1,0 +1,33 @@
+"""Numbers that README and docs/fidelity.md give of the kept results are those of their files."""
+
+import pandas as pd
+
+from rlpt.number_text import gap
+from rlpt.stats import difference, final_score
+from tests.conftest import REPOSITORY
+
+
+def scores_after_25_000_steps(figure: str, condition: str) -> dict[int, float]:
+    """Returns the mean of the last 15 episodes so far, by seed, of a reacher condition of results/lite."""
+    scores = {}
+    for path in (REPOSITORY / "results/lite" / figure / "train").glob(f"reacher-easy-from-{condition}-s*/episodes.csv"):
+        episodes = pd.read_csv(path)
+        seed = int(path.parent.name.removeprefix(f"reacher-easy-from-{condition}-s").partition("-")[0])
+        scores[seed] = final_score(episodes.loc[episodes["step"] <= 25_000, "return"].to_numpy())
+    return scores
+
+
+def test_the_documents_say_how_far_two_runs_of_one_seed_part() -> None:
+    """Figure 8's baselines and Figure 11's have the same seeds and settings, and ran with different commits."""
+    first, second = (scores_after_25_000_steps(figure, "scratch") for figure in ("fig08", "fig11"))
+    fidelity, readme = ((REPOSITORY / name).read_text(encoding="utf-8") for name in ("docs/fidelity.md", "README.md"))
+    assert sorted(first) == sorted(second) == [37, 42, 69]
+    for seed in first:
+        assert f"| {seed} | {first[seed]:.0f} | {second[seed]:.0f} |" in fidelity
+    assert gap(difference(second, first)) in fidelity
+    both = {(figure, seed): score for figure, own in ((8, first), (11, second)) for seed, score in own.items()}
+    for environment in ("reacher-easy", "cheetah-run", "walker-walk"):
+        own = scores_after_25_000_steps("fig08", f"ik-{environment}-t40000")
+        assert gap(difference(own, both, pair=False)) in fidelity
+        if environment == "reacher-easy":
+            assert gap(difference(own, both, pair=False)) in readme
