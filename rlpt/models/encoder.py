@@ -36,9 +36,9 @@ class ConvEncoder(nn.Module):
     The first layer has stride 2; no layer pads. The first `grouped_layers` layers convolve in `groups`.
 
     Actor and critic share the convolutions and the batch norms' scale and shift, but each keeps running statistics of
-    its own. So this module owns only what is learned; `RunningStatistics` are handed in. In training mode the batch
-    normalises itself and its statistics are returned, so that one pass can move the running statistics of several
-    owners.
+    its own. So this module owns only what is learned. `forward` is normalised by the batch, whatever the module's mode,
+    and returns its statistics, so that one pass can move the running statistics of several owners; `evaluate` is
+    normalised by the running statistics that it is given.
     """
 
     def __init__(self, settings: EncoderSettings, frame_stack: int) -> None:
