@@ -11,6 +11,8 @@ VENV    ?= .venv
 RLPT    := $(VENV)/bin/rlpt
 PYTHON  := $(VENV)/bin/python
 WHERE   := --runs $(RUNS)
+# What `make setup` was told of this environment: INSTALLED_TORCH, INSTALLED_RENDER.
+-include $(VENV)/.choices
 EXECUTOR ?= local
 SLURM   ?=
 HOW     := --profile $(PROFILE) $(WHERE) --data $(DATA) --executor $(EXECUTOR) $(if $(filter slurm,$(EXECUTOR)),$(SLURM),--jobs $(JOBS))
@@ -46,9 +48,11 @@ help: ## List the targets (default)
 	@echo "  fig01 … fig06     The paper's pictures: tasks, samples, networks, data flow"
 	@echo "  fig07 … fig11     The paper's learning curves: run what is missing, then draw"
 
-# The stamp makes setup run again when what it installs has changed.
+# The stamp makes setup run again, as it was told to at first, when what it installs has changed.
+SETUP = TORCH=$(or $(TORCH),$(INSTALLED_TORCH)) RENDER=$(or $(RENDER),$(INSTALLED_RENDER))
 $(VENV)/.installed: pyproject.toml install/setup.sh $(wildcard install/*.lock)
-	VENV=$(VENV) ./install/setup.sh
+	VENV=$(VENV) $(SETUP) ./install/setup.sh
+	@printf 'INSTALLED_%s\n' $(SETUP) >$(VENV)/.choices
 	@touch $@
 
 setup: $(VENV)/.installed ## Install everything into .venv from the lock files
@@ -77,7 +81,10 @@ reproduce-all: $(if $(filter slurm,$(EXECUTOR)),,$(DRAWINGS)) $(CURVES) ## Every
 report: setup ## Judge the claims of the paper: the authors' logs, and what is finished
 	$(RLPT) report $(addprefix --runs ,$(RUNS) $(wildcard results/*/*)) --out $(if $(KEPT),runs,$(RUNS))/report
 
-figures: $(if $(KEPT),setup,$(DRAWINGS)) ## Redraw every figure from what exists (RUNS=results/…: what is kept); what is missing is labelled
+# Figures 1 to 6 are rendered.
+CANNOT_RENDER := $(filter no,$(or $(RENDER),$(INSTALLED_RENDER)))
+figures: $(if $(KEPT)$(CANNOT_RENDER),setup,$(DRAWINGS)) ## Redraw every figure from what exists (RUNS=results/…: what is kept); what is missing is labelled
+	$(if $(CANNOT_RENDER),@echo "not drawn where RENDER=no: $(DRAWINGS)")
 	$(foreach figure,$(if $(KEPT),$(notdir $(KEPT)),$(CURVES)),$(RLPT) plot $(call manifest,$(figure)) --profile $(PROFILE) $(WHERE) &&) true
 
 # Background clips that the figures need; checked by SHA-256, downloaded where they are missing.

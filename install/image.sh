@@ -8,6 +8,7 @@ export DEBIAN_FRONTEND=noninteractive DEV=no VENV=/opt/venv PIP_NO_CACHE_DIR=1
 # its installation; what Python compiles merely because it was imported would not.
 export SOURCE_DATE_EPOCH=315532800 PYTHONDONTWRITEBYTECODE=1
 setup=$(dirname "$0")/setup.sh
+umask 022 # the builder's own is no part of an image
 
 case $1 in
   system)
@@ -36,6 +37,8 @@ case $1 in
     find /opt/rlpt -name __pycache__ -prune -exec rm -rf {} +
     /opt/venv/bin/python -m compileall -q /opt/rlpt/rlpt
     rm -rf /opt/rlpt/build
+    # Files come with the modes of the checkout, which the image's user may be unable to read.
+    chmod -R u=rwX,go=rX /opt/rlpt
     ;;
   *)
     echo "image: no part '$1'; there are: system packages code" >&2

@@ -50,12 +50,20 @@ def require_room(jobs: Sequence[Job], parallel: int, runs: Path) -> None:
     Raises:
         UsageError: if the disk of `runs` has less space than `jobs`, `parallel` at a time, will take.
     """
+    lack = lack_of_room(jobs, parallel, runs)
+    if lack:
+        raise UsageError(f"{lack}: make room, choose another --runs, or select fewer (--env, --condition, --seed)")
+
+
+def lack_of_room(jobs: Sequence[Job], parallel: int, runs: Path) -> str:
+    """Says by how much the space that `jobs` will take, `parallel` at a time, is more than the disk of `runs` has.
+
+    Empty if it is not. Quotas are not seen.
+    """
     if not jobs:
-        return
+        return ""
     folder = existing_folder(runs)
     needed, free = required_bytes(jobs, parallel, runs) * _MARGIN, shutil.disk_usage(folder).free
-    if needed > free:
-        raise UsageError(
-            f"{runs}: {len(jobs)} jobs need about {needed / 1e6:,.0f} MB, and {folder} has {free / 1e6:,.0f} MB free: "
-            "make room, choose another --runs, or select fewer (--env, --condition, --seed)"
-        )
+    if needed <= free:
+        return ""
+    return f"{runs}: {len(jobs)} jobs need about {needed / 1e6:,.0f} MB, and {folder} has {free / 1e6:,.0f} MB free"

@@ -8,11 +8,14 @@ from rlpt.commands.options import runs_option, takes_manifest
 from rlpt.errors import UsageError
 
 if TYPE_CHECKING:
+    from collections.abc import Iterable
     from pathlib import Path
 
     from rlpt.jobs import Job, Selection
     from rlpt.manifest import Manifest
     from rlpt.pipeline import Execution
+    from rlpt.slurm.queue import QueuedTask
+    from rlpt.slurm.settings import SlurmSettings
 
 
 def submit_missing(manifest: "Manifest", jobs: "list[Job]", execution: "Execution", flags: dict[str, Any]) -> bool:
@@ -24,16 +27,42 @@ def submit_missing(manifest: "Manifest", jobs: "list[Job]", execution: "Executio
     require_inputs(jobs, execution)
     if execution.schedule.time_limit is not None:
         raise UsageError("--time-limit: --executor slurm has Slurm's own: say --time")
-    submitted, queued = submit(manifest, jobs, execution, with_flags(manifest.slurm, flags))
-    for number, array in submitted.items():
+    settings = with_flags(manifest.slurm, flags)
+    submission = submit(manifest, jobs, execution, settings)
+    for number, array in submission.arrays.items():
         click.echo(f"submitted: array {number}: {array.stage}, {array.job_count} jobs in {len(array.tasks)} tasks")
-    new = sum(array.job_count for array in submitted.values())
-    done = len(jobs) - new - queued
+    if submission.stranded:
+        _warn(
+            f"{len(submission.stranded)} jobs in the queue need what was submitted only now, and do not wait for it: "
+            f"if they fail, run this again when they have: {', '.join(submission.stranded)}"
+        )
+    if submission.arrays:
+        _warn_of_full_disk(jobs, execution.runs, settings)
+    new = sum(array.job_count for array in submission.arrays.values())
+    done = len(jobs) - new - submission.queued
     if done == len(jobs):
         click.echo(f"nothing to do: all {len(jobs)} jobs are done")
         return True
-    click.echo(f"{new} submitted, {queued} in the queue before, {done} done; `rlpt status` follows them")
+    click.echo(f"{new} submitted, {submission.queued} in the queue before, {done} done; `rlpt status` follows them")
     return False
+
+
+def _warn_of_full_disk(jobs: "list[Job]", runs: "Path", settings: "SlurmSettings") -> None:
+    """Says if not everything fits on the disk; no more than that, since Slurm decides how many jobs run at a time."""
+    from rlpt.disk import lack_of_room
+
+    missing = [job for job in jobs if not job.folder(runs).is_done()]
+    parallel = min(len(missing), (settings.array_parallelism or len(missing)) * settings.runs_per_gpu)
+    lack = lack_of_room(missing, parallel, runs)
+    if lack:
+        _warn(
+            f"{lack} if {parallel} run at a time: make room, or lower --array-parallelism; "
+            "a job that finds no room stops, and goes on when it is submitted again"
+        )
+
+
+def _warn(text: str) -> None:
+    click.echo(f"WARNING: {text}", err=True)
 
 
 def print_scripts(plans: "list[tuple[Manifest, list[Job]]]", execution: "Execution", flags: dict[str, Any]) -> None:
@@ -63,11 +92,36 @@ def cancel(manifest: "Manifest", selection: "Selection", runs: "Path") -> None:
     Example: rlpt cancel experiments/fig08_ik.toml --env walker-walk
     """
     from rlpt.jobs import plan
-    from rlpt.slurm.queue import Queue
+    from rlpt.slurm.queue import Queue, user
 
     queue = Queue(runs)
     found = queue.tasks()
-    tasks = {found[job.id] for job in plan(manifest, selection) if job.id in found}
+    selected = {job.id for job in plan(manifest, selection)}
+    wanted = {found[job] for job in selected if job in found}
+    foreign = {task for task in wanted if task.user != user()}
+    shared = {task: others for task in wanted - foreign if (others := _others(task, found, selected, runs))}
+    tasks = wanted - foreign - shared.keys()
     if tasks:
         queue.cancel(tasks)
     click.echo(f"cancelled {len(tasks)} tasks of {len({task.array for task in tasks})} arrays")
+    if shared:
+        click.echo(
+            f"left alone: {_ids(shared)}, which run jobs that are not selected too: "
+            f"{', '.join(sorted({job for others in shared.values() for job in others}))}: "
+            "select these as well, or `scancel` the tasks"
+        )
+    if foreign:
+        owners = ", ".join(sorted({task.user for task in foreign}))
+        click.echo(f"left alone: {_ids(foreign)}, which only {owners} can cancel")
+
+
+def _others(task: "QueuedTask", found: "dict[str, QueuedTask]", selected: "set[str]", runs: "Path") -> "list[str]":
+    """Returns the jobs of a task that are neither selected nor done."""
+    from rlpt.runs import RunFolder
+
+    jobs = [job for job, place in found.items() if place == task and job not in selected]
+    return [job for job in jobs if not RunFolder(runs, "train", job).is_done()]  # only training runs share a task
+
+
+def _ids(tasks: "Iterable[QueuedTask]") -> str:
+    return ", ".join(sorted(task.id for task in tasks))

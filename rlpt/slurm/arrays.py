@@ -1,18 +1,17 @@
 """From jobs to Slurm job arrays and their batch scripts."""
 
-import os
+import re
 import shlex
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from importlib import resources
 from pathlib import Path
 
-from rlpt.checksums import file_sha256
-from rlpt.errors import UsageError
 from rlpt.jobs import Job, Stage
 from rlpt.manifest import Manifest
 from rlpt.pipeline import Execution
-from rlpt.scheduler import RLPT, stage_options
+from rlpt.scheduler import stage_options
+from rlpt.slurm.container import image_state, program
 from rlpt.slurm.settings import SlurmSettings
 
 LOGS = "logs/slurm"
@@ -30,6 +29,11 @@ class Array:
     "Each task's jobs, which run side by side."
     after: tuple[str, ...]
     "Arrays that make inputs: names of those before it in the list, Slurm's numbers of those in the queue already."
+
+    @property
+    def on_gpu(self) -> bool:
+        """Says whether its tasks get the generic resources; generation has no use for a GPU."""
+        return self.stage != "generate"
 
     @property
     def job_count(self) -> int:
@@ -82,7 +86,8 @@ def batch_script(array: Array, manifest: Manifest, execution: Execution, setting
         UsageError: if the Apptainer image is not there.
     """
     share = settings.cpus // settings.runs_per_gpu if array.stage == "train" else settings.cpus
-    execution = replace(execution, threads=execution.threads or max(1, share))
+    device = _device(array, execution.device, settings.gres or "")
+    execution = replace(execution, threads=execution.threads or max(1, share), device=device)
     options = [*stage_options(manifest, execution), f"--threads={execution.threads}", "--quiet"]
     tasks = "\n".join("  " + shlex.quote(" ".join(job.id for job in task)) for task in array.tasks)
     body = resources.files("rlpt.slurm").joinpath("task.sh").read_text(encoding="utf-8")
@@ -91,11 +96,19 @@ def batch_script(array: Array, manifest: Manifest, execution: Execution, setting
         *(f"#SBATCH {option}" for option in _requests(array, execution.runs, settings)),
         f"export OMP_NUM_THREADS={execution.threads}",
         f"stage={array.stage} runs={shlex.quote(str(execution.runs))}",
-        f"rlpt=({_program(execution, settings)})",
+        f"image={shlex.quote(settings.sif or '')} image_state={shlex.quote(image_state(settings.sif))}",
+        f"rlpt=({program(execution, settings.sif, gpu=array.on_gpu)})",
         f"options=({shlex.join(options)})",
         f"tasks=(\n{tasks}\n)",
     ]
     return "\n".join(lines) + "\n\n" + body
+
+
+def _device(array: Array, wanted: str, gres: str) -> str:
+    """Returns what a task's jobs compute on: where a GPU was asked for, one that does not work is to be an error."""
+    if not array.on_gpu:
+        return "cpu"
+    return "cuda" if wanted == "auto" and "gpu" in re.split(r"[^\w.]", gres) else wanted
 
 
 def _requests(array: Array, runs: Path, settings: SlurmSettings) -> list[str]:
@@ -112,25 +125,9 @@ def _requests(array: Array, runs: Path, settings: SlurmSettings) -> list[str]:
         "cpus-per-task": str(settings.cpus),
         "mem": settings.mem,
         "time": settings.time,
-        "gres": settings.gres if array.stage != "generate" else None,
+        "gres": settings.gres if array.on_gpu else None,
         "partition": settings.partition,
         "account": settings.account,
         "qos": settings.qos,
     }
     return ["--requeue", *(f"--{name}={shlex.quote(value)}" for name, value in wanted.items() if value)]
-
-
-def _program(execution: Execution, settings: SlurmSettings) -> str:
-    """Returns the words of a shell array that start rlpt, here or in the image."""
-    if settings.sif is None:
-        return shlex.join(RLPT)
-    image = Path(settings.sif)
-    if not image.exists():
-        raise UsageError(f"slurm.sif: {image}: no such file: `make sif` builds one, --sif names it")
-    # What links in the data folder point to is often where a cluster keeps its data sets. None need be there.
-    inputs = [execution.data, *(path for path in execution.data.glob("*") if path.is_symlink())]
-    folders = [Path.cwd(), execution.runs, *(path for path in inputs if path.exists())]
-    binds = [f"--bind={folder}" for folder in dict.fromkeys(os.path.realpath(folder) for folder in folders)]
-    digest = [f"--env=RLPT_CONTAINER_DIGEST=sha256:{file_sha256(image)}"] if image.is_file() else []
-    words = ["exec", "--nv", f"--pwd={Path.cwd()}", *binds, *digest, str(image.absolute()), "rlpt"]
-    return '"${APPTAINER:-apptainer}" ' + shlex.join(words)

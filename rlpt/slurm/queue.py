@@ -5,15 +5,26 @@ Slurm knows arrays and task numbers; which jobs these are is in one small file a
 
 import fcntl
 import json
+import os
+import pwd
+import re
 import shutil
 import subprocess
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Container, Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
-from rlpt.errors import UsageError
+from rlpt.errors import UsageError, trouble
 from rlpt.files import write_json
+
+# Environment variables of sbatch go before what a script says. SBATCH_<OPTION> but for these:
+_VARIABLES = {
+    "array": ("ARRAY_INX",),
+    "mem": ("MEM_PER_NODE", "MEM_PER_CPU", "MEM_PER_GPU"),
+    "requeue": ("REQUEUE", "NO_REQUEUE"),
+    "time": ("TIMELIMIT",),
+}
 
 
 @dataclass(frozen=True)
@@ -24,6 +35,7 @@ class QueuedTask:
     index: int
     state: str
     "Slurm's word, such as PENDING or RUNNING."
+    user: str
     reason: str
     "Why it is pending, or on which node it runs."
 
@@ -53,19 +65,25 @@ class Queue:
             yield
 
     def tasks(self) -> dict[str, QueuedTask]:
-        """Returns the task of each queued job, by the job's id.
+        """Returns the task of each queued job, by the job's id; those of other users as far as Slurm shows them.
 
         Raises:
             UsageError: if Slurm is not there or does not answer.
         """
-        records = {file.stem: _tasks_of(file) for file in self._records.glob("*.json")}
+        notes = self._notes()
+        users = sorted({user(), *(note.user for note in notes.values())})
         found: dict[str, QueuedTask] = {}
-        for line in _slurm("squeue", "--me", "--array", "--noheader", "--format=%F|%K|%T|%R").splitlines():
-            array, index, state, reason = line.strip().split("|", 3)
-            if array in records and index.isdecimal():
-                task = QueuedTask(array, int(index), state, reason.strip("()"))
-                found |= dict.fromkeys(records[array][task.index], task)
+        form = "--format=%F|%K|%T|%u|%R"
+        for line in _slurm("squeue", f"--user={','.join(users)}", "--array", "--noheader", form).splitlines():
+            array, index, state, owner, reason = line.strip().split("|", 4)
+            note = notes.get(array)
+            if note and note.user == owner and index.isdecimal():
+                task = QueuedTask(array, int(index), state, owner, reason.strip("()"))
+                found |= dict.fromkeys(note.tasks[task.index], task)
         return found
+
+    def _notes(self) -> dict[str, "_Note"]:
+        return {file.stem: _read_note(file) for file in self._records.glob("*.json")}
 
     def submit(self, script: str, tasks: Sequence[Sequence[str]], after: Iterable[str]) -> str:
         """Submits an array, and notes which jobs its tasks are.
@@ -79,37 +97,69 @@ class Queue:
             Slurm's number of the array.
 
         Raises:
-            UsageError: if Slurm is not there or refuses.
+            UsageError: if Slurm is not there or refuses, or the array cannot be noted and was therefore cancelled.
         """
         waits = ":".join(after)
         options = [f"--dependency=afterany:{waits}"] if waits else []
-        array = _slurm("sbatch", "--parsable", *options, text=script).strip().partition(";")[0]
-        write_json(self._records / f"{array}.json", {"tasks": tasks})
+        said = _slurm("sbatch", "--parsable", *options, text=script, without=_overriding(script))
+        array = said.strip().partition(";")[0]
+        try:
+            write_json(self._records / f"{array}.json", {"user": user(), "tasks": tasks})
+        except OSError as error:
+            _slurm("scancel", array)
+            raise UsageError(f"array {array} is cancelled, since it cannot be noted: {trouble(error)}") from None
         return array
 
     def forget_ended(self, tasks: Iterable[QueuedTask]) -> None:
-        """Deletes the notes on arrays of which no task is in the queue any more."""
+        """Deletes the notes on this user's arrays of which no task is in the queue any more.
+
+        Of other users' arrays Slurm may say nothing (PrivateData), which does not mean that they have ended.
+        """
         present = {task.array for task in tasks}
-        for file in self._records.glob("*.json"):
-            if file.stem not in present:
-                file.unlink()
+        for array, note in self._notes().items():
+            if array not in present and note.user == user():
+                (self._records / f"{array}.json").unlink()
 
     def cancel(self, tasks: Iterable[QueuedTask]) -> None:
         """Takes tasks out of the queue; running ones have Slurm's KillWait to save."""
         _slurm("scancel", *sorted({task.id for task in tasks}))
 
 
-def _tasks_of(file: Path) -> list[list[str]]:
-    """Returns the jobs' ids of each task of an array.
+@dataclass(frozen=True)
+class _Note:
+    """What is known of an array besides what Slurm says."""
+
+    user: str
+    tasks: list[list[str]]
+    "The jobs' ids of each task."
+
+
+def _read_note(file: Path) -> _Note:
+    """Reads the note on an array; one that names no user, from before they did, is this user's.
 
     Raises:
         UsageError: if the note is damaged.
     """
     try:
-        tasks = json.loads(file.read_text(encoding="utf-8"))["tasks"]
-        return [[str(job) for job in task] for task in tasks]
-    except (ValueError, KeyError, TypeError, RecursionError) as error:
+        note = json.loads(file.read_text(encoding="utf-8"))
+        return _Note(str(note.get("user", user())), [[str(job) for job in task] for task in note["tasks"]])
+    except (ValueError, KeyError, TypeError, AttributeError, RecursionError) as error:
         raise UsageError(f"{file}: damaged ({error!r}): delete it; `squeue --me` shows what is queued") from None
+
+
+def user() -> str:
+    """Returns the name of who runs this process, as Slurm knows it; the number where it has no name."""
+    try:
+        return pwd.getpwuid(os.geteuid()).pw_name
+    except KeyError:
+        return str(os.geteuid())
+
+
+def _overriding(script: str) -> set[str]:
+    """Returns the environment variables that would go before the options in a batch script."""
+    options = re.findall(r"^#SBATCH --([\w-]+)", script, flags=re.MULTILINE)
+    names = (_VARIABLES.get(option, (option.upper().replace("-", "_"),)) for option in options)
+    return {f"SBATCH_{name}" for several in names for name in several}
 
 
 def is_installed() -> bool:
@@ -117,9 +167,12 @@ def is_installed() -> bool:
     return shutil.which("squeue") is not None
 
 
-def _slurm(program: str, *arguments: str, text: str | None = None) -> str:
+def _slurm(program: str, *arguments: str, text: str | None = None, without: Container[str] = ()) -> str:
+    """Runs one of Slurm's commands with `text` as its input and no environment variables of those `without`."""
+    variables = {name: value for name, value in os.environ.items() if name not in without}
+    command = [program, *arguments]
     try:
-        done = subprocess.run([program, *arguments], input=text, capture_output=True, text=True, check=False)
+        done = subprocess.run(command, input=text, env=variables, capture_output=True, text=True, check=False)
     except FileNotFoundError:
         raise UsageError(
             f"{program}: not found: Slurm's commands are needed here: run this on a login node of the cluster "

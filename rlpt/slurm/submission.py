@@ -1,6 +1,7 @@
 """Submitting what a manifest lacks, and showing it without submitting."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
+from dataclasses import dataclass
 
 from rlpt.jobs import Job
 from rlpt.manifest import Manifest
@@ -10,13 +11,20 @@ from rlpt.slurm.queue import Queue
 from rlpt.slurm.settings import SlurmSettings
 
 
-def submit(
-    manifest: Manifest, jobs: Sequence[Job], execution: Execution, settings: SlurmSettings
-) -> tuple[dict[str, Array], int]:
-    """Submits the jobs that are neither done nor in the queue.
+@dataclass(frozen=True)
+class Submission:
+    """What became of a manifest's jobs."""
 
-    Returns:
-        The submitted arrays by Slurm's numbers, and how many of the jobs were in the queue already.
+    arrays: dict[str, Array]
+    "What was submitted, by Slurm's numbers."
+    queued: int
+    "How many jobs were in the queue before."
+    stranded: list[str]
+    "Of these, the ids of those that need what was submitted now, and do not wait for it."
+
+
+def submit(manifest: Manifest, jobs: Sequence[Job], execution: Execution, settings: SlurmSettings) -> Submission:
+    """Submits the jobs that are neither done nor in the queue.
 
     Raises:
         UsageError: if Slurm is not there or refuses; what was submitted before stays, and the next call adds the rest.
@@ -33,7 +41,17 @@ def submit(
             ids = [[job.id for job in task] for task in array.tasks]
             numbers[array.name] = queue.submit(script, ids, [numbers.get(name, name) for name in array.after])
             submitted[numbers[array.name]] = array
-    return submitted, sum(job.id in queued for job in jobs)
+    new = {job.id for array in submitted.values() for task in array.tasks for job in task}
+    return Submission(submitted, sum(job.id in queued for job in jobs), _stranded(jobs, queued, new))
+
+
+def _stranded(jobs: Sequence[Job], queued: Collection[str], new: Collection[str]) -> list[str]:
+    """Returns jobs in the queue that came there before something `new` that they need, or that their inputs need."""
+    late = set(new)
+    for job in jobs:
+        if job.id in queued and any(needed.id in late for needed in job.inputs):
+            late.add(job.id)
+    return [job.id for job in jobs if job.id in late and job.id not in new]
 
 
 def preview(

@@ -77,11 +77,24 @@ def test_a_change_of_the_code_keeps_the_layers_of_the_packages(image: Image, tmp
     shutil.copytree(REPOSITORY, changed, ignore=lambda folder, _: aside if Path(folder) == REPOSITORY else set())
     with (changed / "rlpt" / "cli.py").open("a") as code:
         code.write("# changed\n")
+    for path in (changed / "rlpt", *(changed / "rlpt").rglob("*")):  # as a checkout under umask 077
+        path.chmod(path.stat().st_mode & 0o700)
     with built_image("rlpt-changed", image.base, "COMMIT=changed", "EPOCH=2000000000", context=changed) as after:
         packages = next(n for n, (step, _) in enumerate(image.layers) if "image.sh packages" in step)
         assert after.layers[: packages + 1] == image.layers[: packages + 1]
         assert {digest for _, digest in after.layers[packages + 1 :]}.isdisjoint(digest for _, digest in image.layers)
         assert "# changed" in (after.root / "opt" / "rlpt" / "rlpt" / "cli.py").read_text()
+        assert modes(after.root) == modes(image.root)
+
+
+def modes(root: Path) -> dict[str, int]:
+    """Returns who may do what with each file and folder of the code."""
+    code = root / "opt" / "rlpt"
+    return {str(path.relative_to(root)): path.lstat().st_mode & 0o7777 for path in (code, *code.rglob("*"))}
+
+
+def test_everyone_may_read_the_code_and_its_owner_alone_write_it(image: Image) -> None:
+    assert set(modes(image.root).values()) == {0o755, 0o644}
 
 
 def test_building_the_same_commit_again_gives_the_same_layers(image: Image) -> None:
@@ -103,7 +116,7 @@ def sandbox(apptainer: Path, debian: Path, tmp_path_factory: pytest.TempPathFact
     folder = tmp_path_factory.mktemp("apptainer") / "rlpt"
     command = ["make", "sif", f"APPTAINER={apptainer}", f"SIF={folder}", "SIF_FLAGS=--force --sandbox"]
     command += ["BOOTSTRAP=localimage", f"BASE_IMAGE={debian}", "TORCH=cpu"]
-    subprocess.run(command, cwd=REPOSITORY, check=True)
+    subprocess.run(command, cwd=REPOSITORY, check=True, umask=0o077)
     return folder
 
 
@@ -124,6 +137,18 @@ def test_both_images_hold_the_same_files(image: Image, sandbox: Path) -> None:
     apptainers_own = f"Only in {sandbox}: "
     assert done.stderr == ""
     assert [line for line in done.stdout.splitlines() if not line.startswith(apptainers_own)] == []
+
+
+def test_the_apptainer_image_s_files_are_as_readable(image: Image, sandbox: Path) -> None:
+    assert modes(sandbox) == modes(image.root)
+
+
+def test_the_host_s_python_stays_out_of_the_apptainer_image(apptainer: Path, sandbox: Path, tmp_path: Path) -> None:
+    (tmp_path / "numpy.py").write_text("raise SystemExit('the host got in')\n")
+    host = os.environ | {"PYTHONPATH": str(tmp_path), "PYTHONHOME": str(tmp_path)}
+    command = [str(apptainer), "exec", str(sandbox), "python", "-c", "import numpy; print(numpy.__file__)"]
+    done = subprocess.run(command, env=host, capture_output=True, text=True, check=False)
+    assert done.stdout.startswith("/opt/venv/"), done.stdout + done.stderr
 
 
 def test_a_job_trains_in_the_apptainer_image(apptainer: Path, sandbox: Path, tmp_path: Path) -> None:

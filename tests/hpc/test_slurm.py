@@ -76,7 +76,8 @@ def test_a_figure_goes_through_the_arrays(on_cluster: Cluster, tmp_path: Path) -
     assert (tmp_path / "slurm").exists() is False
 
     with held(on_cluster):
-        submitted = on_cluster("rlpt", "run", FIG08, *options).stdout
+        overriding = {"SBATCH_JOB_NAME": "other", "SBATCH_ARRAY_INX": "0-9", "SBATCH_MEM_PER_CPU": "7"}
+        submitted = on_cluster("rlpt", "run", FIG08, *options, **overriding).stdout
         assert "train, 2 jobs in 1 tasks" in submitted
         assert "7 submitted, 0 in the queue before, 0 done" in submitted
         assert queued(on_cluster) == planned(scripts)
@@ -164,6 +165,18 @@ def test_a_cancelled_job_saves_and_stays_away(on_cluster: Cluster, tmp_path: Pat
     assert "1 paused" in on_cluster("rlpt", "status", DEMO, *options).stdout
     assert list(tmp_path.glob("train/*.partial/checkpoint.safetensors"))
     assert "cancelled 0 tasks" in on_cluster("rlpt", "cancel", DEMO, *options).stdout
+
+
+def test_a_signal_that_only_the_batch_script_gets_reaches_the_job(on_cluster: Cluster, tmp_path: Path) -> None:
+    """As Slurm sends it with proctrack/cgroup, which this cluster does not have."""
+    options = (*ENDLESS, f"--runs={tmp_path}")
+    on_cluster("rlpt", "run", DEMO, *options, *ON_SLURM)
+    wait_for_training(tmp_path)
+    (note,) = (tmp_path / "slurm").glob("*.json")
+    on_cluster("scancel", "--batch", "--signal=TERM", f"{note.stem}_0")
+    wait_until(lambda: queue_is_empty(on_cluster), "the task to end")
+    assert "1 paused" in on_cluster("rlpt", "status", DEMO, *options).stdout
+    assert list(tmp_path.glob("train/*.partial/checkpoint.safetensors"))
 
 
 @pytest.mark.parametrize(("option", "reason"), [("--partition=none", "invalid partition"), ("--gres=gpu:1", "Invalid")])

@@ -1,3 +1,4 @@
+import os
 import shlex
 import subprocess
 from pathlib import Path
@@ -79,11 +80,33 @@ def test_a_script_asks_for_what_is_set_and_for_nothing_else(tmp_path: Path) -> N
     assert "--gres" not in script("generate", Execution(tmp_path), wanted)
 
 
+@pytest.mark.parametrize(
+    ("stage", "device", "gres", "told"),
+    [
+        ("train", "auto", "gpu:1", "cuda"),
+        ("pretrain", "auto", "license:2,gpu:a100:1", "cuda"),
+        ("train", "auto", None, "auto"),
+        ("train", "auto", "tmpfs:gpus", "auto"),
+        ("train", "cpu", "gpu:1", "cpu"),
+        ("train", "cuda", None, "cuda"),
+        ("generate", "auto", "gpu:1", "cpu"),
+        ("generate", "cuda", "gpu:1", "cpu"),
+    ],
+)
+def test_a_gpu_that_is_asked_for_is_used_or_missed(
+    tmp_path: Path, stage: str, device: str, gres: str | None, told: str
+) -> None:
+    text = script(stage, Execution(tmp_path, device=device), SlurmSettings(gres=gres))
+    assert f" --device={told} " in text
+    assert text.count("--device=") == 1
+
+
 def test_an_image_is_named_by_its_digest_and_sees_the_data(tmp_path: Path) -> None:
     (tmp_path / "data").mkdir()
     (tmp_path / "images").mkdir()
     (tmp_path / "data" / "imagenet").symlink_to(tmp_path / "images")
     (tmp_path / "rlpt.sif").write_bytes(b"abc")
+    os.utime(tmp_path / "rlpt.sif", (1000, 1000.7))
     execution = Execution(tmp_path / "runs", tmp_path / "data")
     cluster = SlurmSettings(sif=str(tmp_path / "rlpt.sif"))
     text = script("train", execution, cluster)
@@ -93,6 +116,25 @@ def test_an_image_is_named_by_its_digest_and_sees_the_data(tmp_path: Path) -> No
     assert all(f"--bind={tmp_path / name} " in line for name in ("runs", "data", "images"))
     assert "/nodata" not in script("train", Execution(tmp_path, tmp_path / "nodata"), cluster).partition("options=")[0]
     assert "RLPT_CONTAINER_DIGEST=sha256:ba7816bf8f01cfea414140de5dae2223b00361a396177a9cb410ff61f20015ad" in line
+    assert f"image={tmp_path}/rlpt.sif image_state='3 1000'\n" in text
+    assert "--nv" not in script("generate", execution, cluster), "generation gets no GPU"
+
+
+def test_a_new_image_is_read_anew_and_the_same_one_once(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    image = tmp_path / "rlpt.sif"
+    read: list[bytes] = []
+
+    def digest(path: Path) -> str:
+        read.append(path.read_bytes())
+        return str(len(read))
+
+    monkeypatch.setattr("rlpt.slurm.container.file_sha256", digest)
+    for content in (b"first", b"first", b"the second"):
+        image.write_bytes(content)
+        os.utime(image, (1000, 1000))
+        for stage in ("generate", "train"):
+            script(stage, Execution(tmp_path), SlurmSettings(sif=str(image)))
+    assert read == [b"first", b"the second"]
 
 
 def test_an_image_that_is_not_there_says_how_to_get_it(tmp_path: Path) -> None:

@@ -1,0 +1,60 @@
+"""The command that starts rlpt in a task, here or in an Apptainer image."""
+
+import os
+import shlex
+from functools import cache
+from pathlib import Path
+
+from rlpt.checksums import file_sha256
+from rlpt.errors import UsageError
+from rlpt.pipeline import Execution
+from rlpt.scheduler import RLPT
+
+
+def program(execution: Execution, sif: str | None, gpu: bool) -> str:
+    """Returns the words of a shell array that start rlpt.
+
+    Args:
+        execution: says which folders it reads and writes.
+        sif: the image's path; None: this installation.
+        gpu: whether the image is to see GPUs.
+
+    Raises:
+        UsageError: if the image is not there.
+    """
+    if sif is None:
+        return shlex.join(RLPT)
+    image = _existing(sif)
+    # What links in the data folder point to is often where a cluster keeps its data sets. None need be there.
+    inputs = [execution.data, *(path for path in execution.data.glob("*") if path.is_symlink())]
+    folders = [Path.cwd(), execution.runs, *(path for path in inputs if path.exists())]
+    binds = [f"--bind={folder}" for folder in dict.fromkeys(os.path.realpath(folder) for folder in folders)]
+    digest = [f"--env=RLPT_CONTAINER_DIGEST=sha256:{_sha256(image, image_state(sif))}"] if image.is_file() else []
+    words = ["exec", *(["--nv"] if gpu else []), f"--pwd={Path.cwd()}", *binds, *digest, str(image.absolute()), "rlpt"]
+    return '"${APPTAINER:-apptainer}" ' + shlex.join(words)
+
+
+def image_state(sif: str | None) -> str:
+    """Returns what an image's file is known again by without reading it, as `stat -c "%s %Y"` puts it: bytes, seconds.
+
+    Empty without an image; an image that is a folder is not known again either.
+
+    Raises:
+        UsageError: if the image is not there.
+    """
+    if sif is None or not _existing(sif).is_file():
+        return ""
+    status = Path(sif).stat()
+    return f"{status.st_size} {status.st_mtime_ns // 10**9}"
+
+
+def _existing(sif: str) -> Path:
+    if not Path(sif).exists():
+        raise UsageError(f"slurm.sif: {sif}: no such file: `make sif` builds one, --sif names it")
+    return Path(sif)
+
+
+@cache
+def _sha256(image: Path, _state: str) -> str:
+    """Returns the digest of some gigabytes once for all arrays, as long as the file is the same."""
+    return file_sha256(image)

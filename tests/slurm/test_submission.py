@@ -1,0 +1,99 @@
+from pathlib import Path
+
+import pytest
+from click.testing import CliRunner
+
+from rlpt.cli import main
+from rlpt.jobs import Job, plan
+from rlpt.manifest import load_manifest
+from rlpt.pipeline import Execution
+from rlpt.slurm.queue import user
+from rlpt.slurm.settings import SlurmSettings
+from rlpt.slurm.submission import submit
+from tests.conftest import REPOSITORY
+from tests.slurm.conftest import answers, write_note
+
+DEMO = REPOSITORY / "experiments" / "demo.toml"
+
+
+@pytest.fixture
+def jobs() -> list[Job]:
+    """The demo's jobs: generation, pretraining, training from scratch and after pretraining."""
+    return plan(load_manifest(DEMO, "smoke"))
+
+
+@pytest.fixture
+def slurm(answer: Path) -> Path:
+    """Scripts in the place of Slurm's commands; the next arrays are 8, 9, …"""
+    folder = answer.parent
+    answers(answer, ":")
+    answers(folder / "sbatch", f"cat >/dev/null; echo >>{folder}/count; echo $((7 + $(wc -l <{folder}/count)))")
+    answers(folder / "scancel", f'echo "$@" >{folder}/cancelled')
+    return folder
+
+
+def in_queue(slurm: Path, runs: Path, array: int, *tasks: list[str], owner: str = user()) -> None:
+    """Puts an array into the queue, and a note on it into the runs folder."""
+    write_note(runs, array, list(tasks), user=owner)
+    with (slurm / "squeue").open("a") as script:
+        script.writelines(f"echo '{array}|{index}|PENDING|{owner}|(Dependency)'\n" for index in range(len(tasks)))
+
+
+def run(*arguments: str) -> tuple[str, str]:
+    result = CliRunner().invoke(main, [arguments[0], str(DEMO), "--profile", "smoke", *arguments[1:]])
+    assert result.exit_code == 0, result.output
+    return result.stdout, result.stderr
+
+
+def test_jobs_in_the_queue_that_need_what_is_new_are_named(slurm: Path, tmp_path: Path, jobs: list[Job]) -> None:
+    generate, pretrain, *training = jobs
+    (after,) = [job for job in training if job.inputs]
+    runs = tmp_path / "runs"
+    in_queue(slurm, runs, 6, [pretrain.id])
+    in_queue(slurm, runs, 7, [job.id for job in training])
+    submission = submit(load_manifest(DEMO, "smoke"), jobs, Execution(runs), SlurmSettings())
+    assert [array.stage for array in submission.arrays.values()] == ["generate"]
+    assert submission.queued == 3
+    assert submission.stranded == [pretrain.id, after.id]
+    (runs / "slurm" / "8.json").unlink()
+    _, warned = run("run", "--runs", str(runs), "--executor=slurm")
+    assert warned.startswith("WARNING: 2 jobs in the queue need what was submitted only now")
+    assert pretrain.id in warned
+    assert generate.id not in warned
+
+
+def test_jobs_that_wait_for_what_is_new_are_not(slurm: Path, tmp_path: Path, jobs: list[Job]) -> None:
+    submission = submit(load_manifest(DEMO, "smoke"), jobs, Execution(tmp_path), SlurmSettings())
+    assert (len(submission.arrays), submission.queued, submission.stranded) == (4, 0, [])
+
+
+@pytest.mark.parametrize(("free", "warned"), [(1, True), (10**15, False)])
+def test_a_disk_that_is_too_small_is_said_and_no_reason_to_wait(
+    slurm: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, free: int, warned: bool
+) -> None:
+    monkeypatch.setattr("shutil.disk_usage", lambda _: type("Usage", (), {"free": free})())
+    said, warning = run("run", f"--runs={tmp_path / 'runs'}", "--executor=slurm")
+    assert "4 submitted" in said
+    assert ("4 jobs need about " in warning and " if 4 run at a time: make room" in warning) == warned
+
+
+def test_cancelling_spares_what_shares_a_task_with_others(slurm: Path, tmp_path: Path, jobs: list[Job]) -> None:
+    scratch, after = (job.id for job in jobs if job.stage == "train")
+    in_queue(slurm, tmp_path, 7, [scratch, after])
+    where = f"--runs={tmp_path}"
+    said, _ = run("cancel", where, "--condition=baseline")
+    assert said.startswith(
+        f"cancelled 0 tasks of 0 arrays\nleft alone: 7_0, which run jobs that are not selected too: {after}"
+    )
+    assert not (slurm / "cancelled").exists()
+    (tmp_path / "train" / after).mkdir(parents=True)
+    assert run("cancel", where, "--condition=baseline")[0] == "cancelled 1 tasks of 1 arrays\n"
+    assert (slurm / "cancelled").read_text() == "7_0\n"
+
+
+def test_cancelling_spares_what_is_another_user_s(slurm: Path, tmp_path: Path, jobs: list[Job]) -> None:
+    in_queue(slurm, tmp_path, 7, [jobs[0].id])
+    in_queue(slurm, tmp_path, 8, [jobs[1].id], owner="someone")
+    said, _ = run("cancel", f"--runs={tmp_path}")
+    assert said == "cancelled 1 tasks of 1 arrays\nleft alone: 8_0, which only someone can cancel\n"
+    assert (slurm / "cancelled").read_text() == "7_0\n"

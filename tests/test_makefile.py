@@ -1,0 +1,67 @@
+"""What `make` would do, and with which choices it sets an environment up again."""
+
+import os
+import shutil
+import subprocess
+from pathlib import Path
+
+import pytest
+
+from tests.conftest import REPOSITORY
+
+pytestmark = pytest.mark.skipif(shutil.which("make") is None, reason="make is not installed")
+
+
+def make(folder: Path, *arguments: str) -> str:
+    """Runs make in the repository with an environment in `folder`."""
+    inherited = {name: value for name, value in os.environ.items() if name not in ("TORCH", "RENDER", "MAKEFLAGS")}
+    command = ["make", f"--directory={folder}", f"--file={REPOSITORY / 'Makefile'}", "--no-print-directory"]
+    return subprocess.run([*command, *arguments], env=inherited, capture_output=True, text=True, check=True).stdout
+
+
+@pytest.fixture
+def checkout(tmp_path: Path) -> Path:
+    """A folder in which setup only notes what it is told."""
+    (tmp_path / "install").mkdir()
+    (tmp_path / "pyproject.toml").touch()
+    (tmp_path / "experiments").symlink_to(REPOSITORY / "experiments")
+    (tmp_path / "paper_figures").symlink_to(REPOSITORY / "paper_figures")
+    script = tmp_path / "install" / "setup.sh"
+    script.write_text('#!/bin/sh\nmkdir -p "$VENV"\necho "TORCH=$TORCH RENDER=$RENDER" >>told\n')
+    script.chmod(0o755)
+    return tmp_path
+
+
+@pytest.mark.parametrize(
+    ("first", "told"),
+    [((), "TORCH= RENDER="), (("TORCH=cpu", "RENDER=no"), "TORCH=cpu RENDER=no"), (("RENDER=no",), "TORCH= RENDER=no")],
+)
+def test_setup_runs_again_as_it_was_told_to_at_first(checkout: Path, first: tuple[str, ...], told: str) -> None:
+    make(checkout, "setup", *first)
+    make(checkout, "setup")
+    assert (checkout / "told").read_text().splitlines() == [told], "nothing has changed"
+    os.utime(checkout / ".venv" / ".installed", (1000, 1000))
+    make(checkout, "setup")
+    assert (checkout / "told").read_text().splitlines() == [told, told]
+    os.utime(checkout / ".venv" / ".installed", (1000, 1000))
+    make(checkout, "setup", "TORCH=cuda")
+    assert (checkout / "told").read_text().splitlines()[-1].startswith("TORCH=cuda ")
+
+
+def test_an_image_is_not_of_the_environment_s_torch(checkout: Path) -> None:
+    make(checkout, "setup", "TORCH=cpu", "RENDER=no")
+    assert "TORCH" not in make(checkout, "--dry-run", "sif")
+
+
+def test_what_has_to_be_rendered_is_left_out_where_nothing_renders(checkout: Path) -> None:
+    make(checkout, "setup", "RENDER=no")
+    drawn = make(checkout, "--dry-run", "figures")
+    assert "plot experiments/fig08_ik.toml" in drawn
+    assert "paper_figures/fig01_tasks.py" not in drawn
+    assert "data videos" not in drawn
+    assert "not drawn where RENDER=no: fig01 " in drawn
+    make(checkout, "clean")
+    make(checkout, "setup")
+    drawn = make(checkout, "--dry-run", "figures")
+    assert "paper_figures/fig01_tasks.py" in drawn
+    assert "not drawn" not in drawn
