@@ -7,6 +7,7 @@ import numpy as np
 import pytest
 import torch
 import yaml
+from hypothesis import settings as hypothesis_settings
 
 import rlpt.envs.rendering  # noqa: F401 - chooses how to render, before anything imports dm_control
 from rlpt.checksums import checksums
@@ -20,6 +21,10 @@ from rlpt.settings import Settings
 REPOSITORY = Path(__file__).parent.parent
 # Recorded inputs and outputs of the authors' implementation, which are not distributed with the project.
 REFERENCE = Path(os.environ.get("RLPT_REFERENCE", REPOSITORY.parent / "shared" / "reference"))
+
+# An example may be slow: on a busy machine, or where it is the first to build a table.
+hypothesis_settings.register_profile("untimed", deadline=None)
+hypothesis_settings.load_profile("untimed")
 
 
 @pytest.fixture(autouse=True)

@@ -91,7 +91,7 @@ def experiments(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return folder
 
 
-@settings(max_examples=900, deadline=None, suppress_health_check=FILES_DIFFER)
+@settings(max_examples=900, suppress_health_check=FILES_DIFFER)
 @given(data=st.data())
 def test_mutated_manifests(experiments: Path, data: st.DataObject) -> None:
     path = experiments / "mutated.toml"
@@ -102,7 +102,7 @@ def test_mutated_manifests(experiments: Path, data: st.DataObject) -> None:
     assert sorted(experiments.iterdir()) == before
 
 
-@settings(max_examples=100, deadline=None, suppress_health_check=FILES_DIFFER)
+@settings(max_examples=100, suppress_health_check=FILES_DIFFER)
 @given(contents=st.binary(max_size=400))
 def test_files_that_are_no_manifests(experiments: Path, contents: bytes) -> None:
     path = experiments / "bytes.toml"
@@ -110,7 +110,7 @@ def test_files_that_are_no_manifests(experiments: Path, contents: bytes) -> None
     assert_planned_or_refused(str(path))
 
 
-@settings(max_examples=400, deadline=None)
+@settings(max_examples=400)
 @given(key=st.one_of(st.sampled_from(KEYS), st.text(max_size=12)), value=VALUES)
 def test_hostile_overrides(key: str, value: str) -> None:
     assert_planned_or_refused(str(EXPERIMENTS / "fig11_budget.toml"), f"--set={key}={value}")
@@ -149,7 +149,7 @@ def assert_whole_or_refused(path: Path, contents: bytes, read: Callable[[], obje
     assert refused == changed
 
 
-@settings(max_examples=500, deadline=None, suppress_health_check=FILES_DIFFER)
+@settings(max_examples=500, suppress_health_check=FILES_DIFFER)
 @given(data=st.data())
 def test_corrupted_datasets_and_encoders(finished_runs: tuple[Manifest, Path], data: st.DataObject) -> None:
     """What a job reads of another's folder is compared with its checksum before any library looks into it."""
@@ -162,7 +162,7 @@ def test_corrupted_datasets_and_encoders(finished_runs: tuple[Manifest, Path], d
     assert_whole_or_refused(path, contents, lambda: verified(path.parent, path.name))
 
 
-@settings(max_examples=200, deadline=None, suppress_health_check=FILES_DIFFER)
+@settings(max_examples=200, suppress_health_check=FILES_DIFFER)
 @given(data=st.data())
 def test_corrupted_records(finished_runs: tuple[Manifest, Path], data: st.DataObject) -> None:
     manifest, runs = finished_runs
@@ -180,7 +180,7 @@ def test_corrupted_records(finished_runs: tuple[Manifest, Path], data: st.DataOb
         path.write_bytes(contents)
 
 
-@settings(max_examples=300, deadline=None, suppress_health_check=FILES_DIFFER)
+@settings(max_examples=300, suppress_health_check=FILES_DIFFER)
 @given(data=st.data())
 def test_corrupted_checkpoints(checkpoint: Path, data: st.DataObject) -> None:
     contents = checkpoint.read_bytes()
@@ -198,7 +198,7 @@ def checkpoint(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return path
 
 
-@settings(max_examples=150, deadline=None, suppress_health_check=FILES_DIFFER)
+@settings(max_examples=150, suppress_health_check=FILES_DIFFER)
 @given(data=st.data())
 def test_corrupted_encoders_without_a_record(
     finished_runs: tuple[Manifest, Path], tmp_path: Path, data: st.DataObject
@@ -216,7 +216,7 @@ def test_corrupted_encoders_without_a_record(
         assert "\n" not in str(error)
 
 
-@settings(max_examples=50, deadline=None, suppress_health_check=FILES_DIFFER)
+@settings(max_examples=50, suppress_health_check=FILES_DIFFER)
 @given(data=st.data())
 def test_corrupted_videos(clip: bytes, tmp_path: Path, data: st.DataObject) -> None:
     path = tmp_path / "clip.mp4"
