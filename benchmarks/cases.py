@@ -5,7 +5,7 @@ from collections.abc import Mapping
 from benchmarks.data_cases import chroma_key, dataset_bytes, env_step, render, replay_bytes, replay_sample
 from benchmarks.network_cases import ik_step, imagenet_step, sac_update_ik, sac_update_imagenet, sac_update_lite
 from benchmarks.process_cases import generate_2_workers, startup, train_loop
-from rlpt.bench import CaseBuilder
+from rlpt.measurement import CaseBuilder
 
 BUILDERS: Mapping[str, CaseBuilder] = {
     "sac_update_ik": sac_update_ik,

@@ -15,7 +15,7 @@ from torch import Tensor
 from torch.nn import functional as F
 
 from rlpt.arithmetic import computing
-from rlpt.bench import milliseconds
+from rlpt.measurement import milliseconds
 from rlpt.settings import Precision
 
 _BATCH, _GROUPS, _CHANNELS = 128, 3, 30

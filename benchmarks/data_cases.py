@@ -13,12 +13,12 @@ from benchmarks.plain_data import PlainReplay, save_pairs
 from benchmarks.plain_environment import PlainEnvironment, composite_by_pixel, generate_pairs
 from benchmarks.process_cases import generate_transitions
 from benchmarks.workload import Workload
-from rlpt.bench import Case, milliseconds
 from rlpt.data.batch import Batch, DrawnBatch, Transitions
 from rlpt.data.replay import ReplayBuffer
 from rlpt.envs.distraction import composite, green_scene
 from rlpt.envs.pixels import PixelEnvironment
 from rlpt.envs.rendering import Renderer
+from rlpt.measurement import Case, milliseconds
 from rlpt.settings import Settings
 
 _CPU = torch.device("cpu")

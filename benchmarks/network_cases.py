@@ -13,8 +13,8 @@ from benchmarks.plain_training import classification_step, inverse_kinematics_st
 from benchmarks.workload import Workload, changed, unit
 from rlpt.agents.sac import SAC
 from rlpt.arithmetic import computing
-from rlpt.bench import Case, Measurement, milliseconds
 from rlpt.data.batch import DrawnBatch
+from rlpt.measurement import Case, Measurement, milliseconds
 from rlpt.models.classifier import StackClassifier, classification_loss
 from rlpt.models.inverse_kinematics import InverseKinematics, action_loss
 from rlpt.pretrain import Pairs

@@ -13,9 +13,9 @@ import torch
 
 from benchmarks.plain_training import train_plainly
 from benchmarks.workload import Workload, changed, unit
-from rlpt.bench import Case, Measurement, milliseconds
 from rlpt.generate import RandomEpisodes, generate
 from rlpt.interruption import Checkpoints, Schedule
+from rlpt.measurement import Case, Measurement, milliseconds
 from rlpt.progress import Report
 from rlpt.settings import Settings
 from rlpt.train import Training

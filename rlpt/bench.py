@@ -7,9 +7,7 @@ import gc
 import json
 import statistics
 import sys
-import time
-from collections.abc import Callable, Mapping, Sequence
-from contextlib import AbstractContextManager
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
 from typing import TYPE_CHECKING
 
@@ -19,6 +17,7 @@ from rich.table import Table
 from rlpt.arithmetic import computing
 from rlpt.checkout import in_checkout
 from rlpt.errors import UsageError
+from rlpt.measurement import Case, CaseBuilder, Measurement
 from rlpt.memory import freed_memory_kept
 from rlpt.settings import Precision
 
@@ -42,24 +41,6 @@ NAMES = (
     "startup",
 )
 "What can be measured, in the table's order."
-
-Measurement = Callable[[], float]
-"Takes one measurement; returns it in the row's unit."
-
-
-@dataclass(frozen=True)
-class Case:
-    """A pair to measure. Before it is handed out, both sides have shown that they compute the same."""
-
-    unit: str
-    ours: Measurement
-    reference: Measurement
-    rounds: int = 5
-    more_is_better: bool = False
-
-
-CaseBuilder = Callable[["Workload", torch.device], AbstractContextManager[Case]]
-"Sets a case up, and on leaving clears it away."
 
 
 @dataclass(frozen=True)
@@ -159,37 +140,6 @@ def _plainly(measure: Measurement) -> float:
 
 def _ratio(ours: float, reference: float, more_is_better: bool) -> float:
     return ours / reference if more_is_better else reference / ours
-
-
-def milliseconds(
-    action: Callable[[], object], device: torch.device, repeats: int = 1, per: int = 1, warm_ups: int = 0
-) -> Measurement:
-    """Returns a measurement of `action`'s duration.
-
-    Args:
-        action: what to measure.
-        device: is waited for before and after, if it is a GPU.
-        repeats: how often to run it in one measurement.
-        per: how many of what is counted one run does.
-        warm_ups: how often to run it before, so that it has its memory, as in the middle of a job.
-    """
-
-    def measure() -> float:
-        for _ in range(warm_ups):
-            action()
-        _synchronise(device)
-        start = time.perf_counter()
-        for _ in range(repeats):
-            action()
-        _synchronise(device)
-        return (time.perf_counter() - start) * 1e3 / (repeats * per)
-
-    return measure
-
-
-def _synchronise(device: torch.device) -> None:
-    if device.type == "cuda":
-        torch.cuda.synchronize(device)
 
 
 def as_json(rows: Sequence[Row]) -> str:

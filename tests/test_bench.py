@@ -18,9 +18,10 @@ from benchmarks.markdown import table
 from benchmarks.network_cases import agents, ik_steps, imagenet_steps, random_draws
 from benchmarks.plain_environment import composite_by_pixel
 from benchmarks.workload import Workload, changed, paper_workload
-from rlpt.bench import NAMES, Case, Row, as_json, as_table, chosen, measured
+from rlpt.bench import NAMES, Row, as_json, as_table, chosen, measured
 from rlpt.envs.distraction import composite
 from rlpt.errors import UsageError
+from rlpt.measurement import Case
 from rlpt.settings import Settings
 from tests.conftest import REPOSITORY
 
