@@ -60,7 +60,7 @@ def draw(manifest: Manifest, data: Path) -> Figure:
     generate = settings.generate
     draw_loop(
         diagram,
-        f"$t$ ← $t$ + 1; the environment is reset every $k$ = {generate.reset_every} physics steps\n"
+        f"$t$ ← $t$ + 1; the environment is reset every $k$ = {generate.reset_every} control steps\n"
         f"({episodes.episode_steps} agent steps), until there are $T$ = {generate.transitions:,} transitions",
     )
     diagram.box((0.25, 0.05), (6.4, 0.34), "dataset: transitions $(o_t,\\ a_t,\\ o_{t+1})$", "data")

@@ -82,6 +82,11 @@ class Claim(Section):
     check: bool = False
     "A control that the paper lacks, not one of its claims."
 
+    @property
+    def figures(self) -> list[int]:
+        """The paper's figures that are compared."""
+        return sorted({self.figure, *(each.than.figure for each in self.compare if each.than)} - {0})
+
     @model_validator(mode="after")
     def _margins_are_returns(self) -> Self:
         for each in self.compare:

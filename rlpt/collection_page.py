@@ -13,7 +13,7 @@ from rlpt.checksums import PROVENANCE_FILE
 from rlpt.claims import METRICS, Metric
 from rlpt.errors import UsageError
 from rlpt.estimates import steps
-from rlpt.jobs import Curve, Job, Stage, curves, plan
+from rlpt.jobs import Curve, Job, Stage, curves, deciding_settings, plan
 from rlpt.manifest import Manifest
 from rlpt.pages import render_page
 from rlpt.provenance import read_sessions
@@ -89,7 +89,7 @@ def collection_page(manifest: Manifest, out: Path) -> str:
         "unfinished": [each for curve in here for each in _unfinished(curve, out)],
         "unfinished_encoders": [each for job in plan(manifest) for each in _unfinished_encoder(job, out)],
         "missing": [curve.job.slug for curve in here if not episodes_folder(curve.job, out)],
-        "settings": _settings(manifest),
+        "settings": _settings(planned),
         "metrics": {metric: METRICS[metric] for metric in _SHOWN},
         "outcomes": _outcomes(list(data.runs)),
         "pretrained": any(run.pretrained for run in data.runs),
@@ -162,12 +162,18 @@ def _prepared(planned: list[Curve], sessions: dict[str, list[dict[str, Any]]]) -
     )
 
 
-def _settings(manifest: Manifest) -> dict[str, str]:
-    """Returns what differs from the paper's settings: what all conditions share, then what each has beside it."""
-    changed = {each.condition.label: differences_from_paper(each.settings) for each in manifest.experiments}
-    first = next(iter(changed.values()))
-    shared = {key: value for key, value in first.items() if all(own.get(key) == value for own in changed.values())}
-    rows = {"all conditions": settings_text(shared)}
+def _settings(planned: list[Curve]) -> dict[str, str]:
+    """Returns what differs from the paper's settings: what those that use it share, then what each has beside it."""
+    jobs = {label: own[0].job for label, own in grouped(planned, lambda curve: curve.label).items()}
+    used = {label: deciding_settings(job) for label, job in jobs.items()}
+    changed = {label: differences_from_paper(job) for label, job in jobs.items()}
+    shared = {
+        key: value
+        for each in changed.values()
+        for key, value in each.items()
+        if all(other.get(key) == value for label, other in changed.items() if key in used[label])
+    }
+    rows = {"all conditions that use them": settings_text(shared)}
     for label, own in changed.items():
         if beside := {key: value for key, value in own.items() if key not in shared}:
             rows[label] = settings_text(beside)

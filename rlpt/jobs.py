@@ -142,6 +142,11 @@ def plan(manifest: Manifest, selection: Selection | None = None) -> list[Job]:
     return sorted(found.values(), key=lambda job: STAGES.index(job.stage))
 
 
+def deciding_settings(job: Job) -> set[str]:
+    """Names the settings that decide a job or anything that it starts from, such as "train.steps"."""
+    return {f"{section}.{key}" for each in _with_inputs(job) for section, own in each.decides.items() for key in own}
+
+
 def _with_inputs(job: Job) -> Iterator[Job]:
     for needed in job.inputs:
         yield from _with_inputs(needed)

@@ -153,7 +153,7 @@ def _common_steps(shown: list[_Shown]) -> pd.DataFrame:
 
 def _label(axes: Axes, environment: str, action_repeat: int, first: bool) -> None:
     axes.set_title(environment.replace("-", " ").replace("_", " "))
-    axes.set_xlabel(f"agent steps (each {action_repeat} physics steps)")
+    axes.set_xlabel(f"agent steps (each {action_repeat} control steps)")
     axes.set_ylabel("training return" if first else "")
     axes.set_ylim(bottom=0)
     axes.xaxis.set_major_formatter(FuncFormatter(lambda steps, _: f"{steps / 1000:g}k" if steps else "0"))

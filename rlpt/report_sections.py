@@ -12,6 +12,7 @@ import numpy as np
 from rlpt.agreement import Agreement, Direction, agreements, directions
 from rlpt.charts import Bar, Chart, Line, bar, chart, curve_line, end_of, top_of
 from rlpt.claims import Claim
+from rlpt.jobs import Job, deciding_settings
 from rlpt.manifest import Manifest
 from rlpt.number_text import counted, interval, task
 from rlpt.published import FOLDER
@@ -282,7 +283,7 @@ def _run_row(run: Run, out: Path) -> RunRow:
     if run.path is None or run.job is None:
         link = ("runs.csv", _address(FOLDER / "runs.csv", out))
         return RunRow(run, "the published code's", "authors' log", [link])
-    settings = settings_text(differences_from_paper(run.job.settings))
+    settings = settings_text(differences_from_paper(run.job))
     files = sorted(path for path in run.path.iterdir() if path.is_file() and not path.name.startswith("."))
     code = read_json(run.path / "provenance.json").get("code", {})
     commit = str(code.get("commit") or "unknown")[:9] + ("+changes" if code.get("dirty") else "")
@@ -294,13 +295,15 @@ def _address(path: Path, out: Path) -> str:
     return Path(os.path.relpath(path.resolve(), out.resolve())).as_posix()
 
 
-def differences_from_paper(settings: Settings) -> dict[str, Any]:
-    """Returns the settings that are not the paper's, such as {"train.steps": 25000}."""
-    changed: dict[str, Any] = {}
-    for section, values in settings.model_dump(mode="json").items():
-        usual: dict[str, Any] = getattr(Settings(), section).model_dump(mode="json")
-        changed |= {f"{section}.{key}": value for key, value in values.items() if value != usual[key]}
-    return changed
+def differences_from_paper(job: Job) -> dict[str, Any]:
+    """Returns the settings that are not the paper's, of those that decide the job, such as {"train.steps": 25000}."""
+    paper, deciding = Settings().model_dump(mode="json"), deciding_settings(job)
+    return {
+        f"{section}.{key}": value
+        for section, values in job.settings.model_dump(mode="json").items()
+        for key, value in values.items()
+        if f"{section}.{key}" in deciding and value != paper[section][key]
+    }
 
 
 def settings_text(changed: Mapping[str, Any]) -> str:

@@ -38,8 +38,7 @@ class EnvironmentSettings(Section):
     "Camera of the model; -1 is the free camera."
     frame_stack: Positive = 3
     action_repeat: Positive = 4
-    """Physics steps that one agent step repeats its action for. (A physics step, here as in the paper's code, is a step
-    of dm_control's environment: its control step.)"""
+    "Control steps, dm_control's steps of an environment, that one agent step repeats its action for."
     shadows: bool = True
     reflections: bool = True
     multisampling: Annotated[int, Field(ge=0, le=16)] = 4
@@ -93,7 +92,7 @@ class GenerateSettings(Section):
     transitions: Positive = 200_000
     "T, in agent steps."
     reset_every: Positive = 100
-    "k, in physics steps as in the published code (fidelity item 2)."
+    "k, in control steps as in the published code (fidelity item 2)."
     seed: Annotated[int, Field(ge=0)] = 0
 
 
@@ -121,7 +120,7 @@ class ImageNetSettings(Section):
     dataset: Annotated[str, Field(pattern=NAME)] = "imagenet"
     """The folder's name in the data folder. "synthetic" is drawn by rlpt itself where it is missing."""
     classes: Literal["paper", "all"] = "paper"
-    "The 100 published ones (fidelity item 6), or every class of the data folder."
+    "The 100 published ones (fidelity item 7), or every class of the data folder."
     epochs: Positive = 400
     "Where training stops and the encoder is written."
     schedule_epochs: Positive = 500

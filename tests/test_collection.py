@@ -115,7 +115,7 @@ def test_unfinished_pretraining_is_kept_too(tmp_path: Path) -> None:
         f"fig08_ik-encoders-lite.{ending}" for ending in ("pdf", "png")
     ]
     page = (out / "README.md").read_text()
-    assert "\nNo training run has begun.\nThe profile is" in page
+    assert "\nNo run of reinforcement learning has begun.\nThe profile is" in page
     assert "- ik-cheetah-run-t40000: stopped at 100 of 3,564 gradient steps" in page
     chosen = "fig08_ik.toml --profile lite --env cheetah-run --env reacher-easy --env walker-walk"
     assert [line.split()[1] for line in page.splitlines() if chosen in line] == ["generate", "pretrain"]
@@ -184,7 +184,7 @@ def test_the_page_says_what_came_out_and_what_did_not(tmp_path: Path) -> None:
     draw_learning_curves(manifest, Selection(), out)
     page = collection_page(manifest, out)
     assert "Of 12 training runs on reacher easy, 5 are finished; stopped early: 1; not started: 6." in page
-    assert "None has begun on cheetah run, walker walk." in page
+    assert "No run has begun on cheetah run, walker walk." in page
     assert "numbers are not comparable with the paper's" in page
     assert "![Learning curves](figures/fig08_ik-lite.png)" in page
     assert "| reacher easy | Baseline | 3 | 149 [137, 169] | – |" in page
@@ -194,3 +194,13 @@ def test_the_page_says_what_came_out_and_what_did_not(tmp_path: Path) -> None:
     assert "commit 012345678" in page
     assert "train.steps = 25000" in page
     assert f"rlpt verify {out.as_posix()}" in page
+
+
+def test_the_page_names_only_settings_that_decide_a_condition(tmp_path: Path) -> None:
+    manifest, out = load_manifest(FIGURE_8.with_name("fig11_budget.toml"), "lite"), tmp_path / "out"
+    write_finished_run(curves(manifest, Selection(("reacher-easy",), ("t0",)))[0].job, out, [1.0] * 100)
+    page = collection_page(manifest, out)
+    assert "\n- T = 0: train.steps = 40000\n" in page
+    assert "\n- T = 5,000: generate.transitions = 5000, train.steps = 35000\n" in page
+    assert "ik.input_range = 1" in page
+    assert "imagenet." not in page

@@ -51,14 +51,20 @@ def _options(*options: Callable[[Command], Command]) -> Callable[[Command], Comm
     return decorate
 
 
-device_option = click.option("--device", type=click.Choice(["auto", "cpu", "cuda"]), default="auto", show_default=True)
+device_option = click.option(
+    "--device",
+    type=click.Choice(["auto", "cpu", "cuda"]),
+    default="auto",
+    show_default=True,
+    help="Where networks compute; auto: the GPU if there is one.",
+)
 quiet_option = click.option("--quiet", is_flag=True, help="No progress bars.")
 runs_option = click.option(
     "--runs",
     type=FolderOrFile(),
     default=Path("runs"),
     show_default=True,
-    help="Where results go.",
+    help="Folder of runs.",
 )
 data_option = click.option(
     "--data",
@@ -78,30 +84,36 @@ selection_options = _options(
     click.option("--video", "videos", multiple=True, help="Only this background video (repeatable)."),
 )
 _schedule_options = _options(
-    click.option("--time-limit", type=Amount(), metavar="SECONDS", help="Save and stop after so many seconds."),
+    click.option("--time-limit", type=Amount(), metavar="SECONDS", help="Save and stop after this long."),
     click.option(
         "--checkpoint-minutes",
         type=Amount(),
         default=10.0,
         show_default=True,
-        help="How often a job saves its state.",
+        help="Minutes between a job's saves.",
     ),
     click.option(
         "--checkpoint-steps",
         type=click.IntRange(min=1),
-        help="Save also every so many agent steps or updates.",
+        help="Also save every so many agent steps or updates.",
     ),
 )
 _deterministic_option = click.option(
     "--deterministic", is_flag=True, help="The same bits every time on a GPU too, more slowly."
 )
 threads_option = click.option(
-    "--threads", type=click.IntRange(min=0), default=0, help="CPU threads of a job.  [default: all]"
+    "--threads", type=click.IntRange(min=0), default=0, help="CPU threads of a job.  [default: its share of the cores]"
 )
 
 
 _executor_options = _options(
-    click.option("--executor", type=click.Choice(["local", "slurm"]), default="local", show_default=True),
+    click.option(
+        "--executor",
+        type=click.Choice(["local", "slurm"]),
+        default="local",
+        show_default=True,
+        help="Here, or as Slurm job arrays.",
+    ),
     click.option("--partition", metavar="NAME", help="Slurm: where to queue."),
     click.option("--account", metavar="NAME", help="Slurm: who is charged."),
     click.option("--qos", metavar="NAME", help="Slurm: quality of service."),
@@ -109,7 +121,7 @@ _executor_options = _options(
     click.option("--time", metavar="LIMIT", help="Slurm: a task's time limit; longer jobs go on after a requeue."),
     click.option("--mem", metavar="SIZE", help="Slurm: a task's memory, such as 32G."),
     click.option("--cpus", type=click.IntRange(min=1), help="Slurm: a task's cores."),
-    click.option("--array-parallelism", type=click.IntRange(min=1), help="Slurm: most tasks of an array at a time."),
+    click.option("--array-parallelism", type=click.IntRange(min=1), help="Slurm: limit on an array's running tasks."),
     click.option("--runs-per-gpu", type=click.IntRange(min=1), help="Slurm: training runs side by side in a task."),
     click.option("--sif", metavar="FILE", help="Slurm: Apptainer image to run in."),
 )

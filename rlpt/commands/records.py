@@ -61,7 +61,7 @@ def _find_run(run: str, runs: Path) -> Path:
 @click.argument("path", metavar="RUN|MANIFEST", type=FolderOrFile())
 @scale_options
 @selection_options
-@click.option("--kills", type=click.IntRange(min=0), default=3, show_default=True, help="Of each job of a manifest.")
+@click.option("--kills", type=click.IntRange(min=0), default=3, show_default=True, help="Kills per job of MANIFEST.")
 @click.option("--kill-seed", type=click.IntRange(min=0), default=0, show_default=True, help="Decides the moments.")
 @runs_option
 @data_option

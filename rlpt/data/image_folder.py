@@ -34,7 +34,7 @@ _Result = TypeVar("_Result")
 
 
 def paper_classes() -> tuple[str, ...]:
-    """Returns the WordNet ids of the 100 published classes: every second one of ImageNet-R's 200 (fidelity item 6)."""
+    """Returns the WordNet ids of the 100 published classes: every second one of ImageNet-R's 200 (fidelity item 7)."""
     return tuple((resources.files("rlpt.data") / "imagenet_classes.txt").read_text(encoding="ascii").split())
 
 

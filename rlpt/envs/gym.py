@@ -43,7 +43,7 @@ class PixelGymEnv(gymnasium.Env[np.ndarray, np.ndarray]):
         return self._env.reset().observation, {}
 
     def step(self, action: np.ndarray) -> tuple[np.ndarray, float, bool, bool, dict[str, Any]]:
-        """Takes one agent step (`action_repeat` physics steps)."""
+        """Takes one agent step (`action_repeat` control steps)."""
         time_step = self._env.step(action)
         terminated = time_step.last() and time_step.discount == 0.0
         truncated = time_step.last() and not terminated

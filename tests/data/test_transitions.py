@@ -39,7 +39,7 @@ def test_a_dataset_of_several_parts_is_the_same_as_one_of_one(
 
 
 def test_the_last_episode_ends_at_t(tiny_settings: Settings, tmp_path: Path) -> None:
-    """60 transitions with a reset every 25 agent steps (100 physics steps): episodes of 25, 25 and 10."""
+    """60 transitions with a reset every 25 agent steps (100 control steps): episodes of 25, 25 and 10."""
     with make(tmp_path / "data.h5", tiny_settings) as dataset:
         assert len(dataset) == 60
         assert dataset.frame_count == 26 + 26 + 11
