@@ -40,7 +40,7 @@ DRAWINGS := fig01 fig02 fig03 fig04 fig05 fig06
 manifest  = $(or $(firstword $(wildcard experiments/$(1)_*.toml experiments/extra/$(1).toml)),$(error no manifest of $(1)))
 script    = $(firstword $(wildcard paper_figures/$(1)_*.py))
 
-.PHONY: help setup demo test test-hpc lint image sif bench reproduce-all report figures clean-runs lock clean $(CURVES) $(DRAWINGS)
+.PHONY: help setup demo test test-hpc lint image sif bench reproduce-all report figures clean-runs lock clean FORCE $(CURVES) $(DRAWINGS)
 
 help: ## List the targets (default)
 	@echo "make TARGET [PROFILE=paper|lite|smoke] [JOBS=n] [RUNS=folder] [DATA=folder] [EXECUTOR=local|slurm] [SLURM=options]"; echo
@@ -48,9 +48,10 @@ help: ## List the targets (default)
 	@echo "  fig01 … fig06     The paper's pictures: tasks, samples, networks, data flow"
 	@echo "  fig07 … fig11     The paper's learning curves: run what is missing, then draw"
 
-# The stamp makes setup run again, as it was told to at first, when what it installs has changed.
+# The stamp makes setup run again, as it was told to at first, when what it installs has changed; asked for by name it
+# always runs, to mend what is missing or to take another TORCH.
 SETUP = TORCH=$(or $(TORCH),$(INSTALLED_TORCH)) RENDER=$(or $(RENDER),$(INSTALLED_RENDER))
-$(VENV)/.installed: pyproject.toml install/setup.sh $(wildcard install/*.lock)
+$(VENV)/.installed: pyproject.toml install/setup.sh $(wildcard install/*.lock) $(if $(filter setup,$(MAKECMDGOALS)),FORCE)
 	VENV=$(VENV) $(SETUP) ./install/setup.sh
 	@printf 'INSTALLED_%s\n' $(SETUP) >$(VENV)/.choices
 	@touch $@

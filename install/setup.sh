@@ -56,7 +56,11 @@ install_torch() {
   fi
   [[ $wanted == cuda ]] || echo "setup: no CPU build of PyTorch that the lock file knows (it does for Python 3.11 on x86_64," \
     "where the package index offers it); taking the standard one (3 GB)"
-  "${pip[@]}" -r install/torch-cuda.lock
+  # For pip the CPU build is as good as any of its version.
+  local installed again=""
+  installed=$("$VENV/bin/python" -m pip show torch 2>/dev/null || true)
+  [[ $wanted == cuda && $installed == *+cpu* ]] && again=--force-reinstall
+  "${pip[@]}" $again -r install/torch-cuda.lock
 }
 
 packages() {

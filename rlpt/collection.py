@@ -6,18 +6,20 @@ import tempfile
 from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 from rlpt.checksums import PROVENANCE_FILE, damage, read_provenance, recorded_outputs
 from rlpt.errors import UsageError
 from rlpt.files import TEMPORARY_PREFIX, make_folder, write_json
 from rlpt.jobs import Job
+from rlpt.provenance import read_sessions
 from rlpt.run_files import EPISODES_FILE, EPOCHS_FILE
 from rlpt.runs import SESSIONS_FILE, RunFolder
 
 LARGEST_FILE = 256 * 1024
 "Bytes: tables, settings and small encoders stay below; datasets, policies and replay buffers do not."
 _BOARD = "tensorboard/"
-_UNFINISHED_PATTERNS = ("*.csv", "settings.yaml", SESSIONS_FILE)
+_UNFINISHED_PATTERNS = ("*.csv", "settings.yaml")
 
 
 @dataclass
@@ -74,9 +76,10 @@ def _copy_finished(source: RunFolder, kept: RunFolder) -> None:
         for name in small:
             shutil.copyfile(source.path / name, aside / name)
         # As it was written, but for the one new entry: what reading would add or drop is no part of it.
-        written = json.loads(_without_place((source.path / PROVENANCE_FILE).read_bytes(), source))
+        written = json.loads((source.path / PROVENANCE_FILE).read_bytes())
+        sessions = _without_place(written.get("sessions", []), source)
         left_out = sorted({*outputs} - {*small} | {*record["left_out"]})
-        write_json(aside / PROVENANCE_FILE, written | {"left_out": left_out})
+        write_json(aside / PROVENANCE_FILE, written | {"sessions": sessions, "left_out": left_out})
         aside.replace(kept.path)
     finally:
         shutil.rmtree(aside, ignore_errors=True)
@@ -87,17 +90,22 @@ def _copy_unfinished(source: RunFolder, kept: RunFolder) -> None:
     aside = _folder_aside(kept)
     try:
         for path in (path for pattern in _UNFINISHED_PATTERNS for path in source.partial.glob(pattern)):
-            text = _without_place(path.read_bytes(), source)
+            text = path.read_bytes()
             (aside / path.name).write_bytes(text[: text.rfind(b"\n") + 1])  # a job may be writing the next row just now
+        sessions = read_sessions(source.partial / SESSIONS_FILE)
+        write_json(aside / SESSIONS_FILE, _without_place(sessions, source))
         shutil.rmtree(kept.partial, ignore_errors=True)
         aside.replace(kept.partial)
     finally:
         shutil.rmtree(aside, ignore_errors=True)
 
 
-def _without_place(text: bytes, source: RunFolder) -> bytes:
-    """Returns a text without the folder of runs in its paths: sessions may have ended with errors about files."""
-    return text.replace(json.dumps(f"{source.path.parent.parent}/")[1:-1].encode(), b"")
+def _without_place(sessions: list[dict[str, Any]], source: RunFolder) -> list[dict[str, Any]]:
+    """Returns sessions without this machine's folder of runs in the errors that ended them."""
+    place = source.path.parent.parent
+    if not place.is_absolute():
+        return sessions
+    return [{**each, "end": each["end"].replace(f"{place}/", "")} if "end" in each else each for each in sessions]
 
 
 def _folder_aside(kept: RunFolder) -> Path:

@@ -57,7 +57,7 @@ def export_crate(manifest: Manifest, jobs: Sequence[Job], figures: Sequence[Path
     Raises:
         UsageError: if nothing is finished, a file is not what its job wrote, or `out` exists.
     """
-    finished = [job for job in jobs if job.folder(runs).state() == "done"]
+    finished = [job for job in jobs if job.folder(runs).is_done()]
     if not finished:
         raise UsageError(
             f"{manifest.path}: nothing of it is finished in {runs}: `rlpt run` it first, or name its --runs"

@@ -64,7 +64,7 @@ def _python() -> Finding:
         "Python",
         "warning",
         f"{version} is not tested",
-        "use Python 3.11 or 3.12: make setup PYTHON=python3.12",
+        "use Python 3.11 or 3.12: make clean setup PYTHON=python3.12",
     )
 
 

@@ -29,10 +29,10 @@ def explained(job: Job, runs: Path) -> Iterator[None]:
     except OSError as error:
         if error.errno in FULL_DISK:
             raise JobError(
-                f"{runs}: no room left ({error.strerror}) for {job.id}; its last checkpoint is kept: make room, then "
-                "run the same command again"
+                f"{error.filename or runs}: no room left ({error.strerror}) for {job.id}; its last checkpoint is kept: "
+                "make room, then run the same command again"
             ) from None
-        if error.errno in _READ_ONLY:
+        if error.errno in _READ_ONLY and Path(error.filename or runs).is_relative_to(runs):
             raise JobError(
                 f"{error.filename or runs}: cannot write there ({error.strerror}): make it writable, or choose "
                 "another --runs"

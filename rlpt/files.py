@@ -48,7 +48,7 @@ def make_folder(path: Path) -> None:
     except OSError as error:
         if error.errno in FULL_DISK:
             raise
-        remedy = "choose another folder (--runs, --out)"
+        remedy = "make it writable, or choose another folder (--runs, --data, --out)"
         raise UsageError(f"{path}: cannot write there ({error.strerror}): {remedy}") from None
 
 

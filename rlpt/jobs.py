@@ -163,6 +163,8 @@ def _train_job(environment: str, experiment: Experiment, seed: int, clip: Clip |
     origin = inputs[0].slug if inputs else "scratch"
     slug = f"{_with_video(environment, clip)}-from-{origin}-s{seed}"
     decides = _sections(settings, ("environment", "encoder", "agent", "train", "compute"))
+    if settings.agent.head_init == ("default" if inputs else "orthogonal"):
+        decides["agent"]["head_init"] = "published"  # which is just that: one run, not two
     return Job("train", slug, environment, settings, decides, inputs, seed, clip)
 
 

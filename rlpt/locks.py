@@ -43,7 +43,9 @@ def claimed(path: Path) -> Iterator[None]:
     except OSError as error:
         if error.errno in FULL_DISK:
             raise
-        raise UsageError(f"{path.parent}: cannot write there ({error.strerror}): choose another --runs") from None
+        raise UsageError(
+            f"{path.parent}: cannot write there ({error.strerror}): make it writable, or choose another folder"
+        ) from None
     with file:
         if not _locked(file, fcntl.LOCK_EX) or _is_held_elsewhere(file, path):
             raise Busy(f"{path}: another process is working on this run{_named(_holder(file))}")
@@ -86,7 +88,7 @@ def _locked(file: IO[str], kind: int, attempts: int = _ATTEMPTS) -> bool:
                 raise
             raise UsageError(
                 f"{file.name}: this file system has no locks ({error.strerror}): mount it with flock, "
-                "or choose another --runs"
+                "or choose another folder"
             ) from None
         else:
             return True

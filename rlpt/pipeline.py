@@ -16,8 +16,8 @@ from rlpt.interruption import Checkpoints, Schedule, StopRequest
 from rlpt.jobs import Job, Method, Stage
 from rlpt.memory import freed_memory_kept
 from rlpt.progress import Report, progress_bar
-from rlpt.provenance import available_cores
-from rlpt.runs import CHECKPOINT_FILE, PROGRESS_FILE
+from rlpt.provenance import available_cores, read_sessions
+from rlpt.runs import CHECKPOINT_FILE, PROGRESS_FILE, SESSIONS_FILE
 
 if TYPE_CHECKING:  # slow to import
     import numpy as np
@@ -39,7 +39,7 @@ class Execution:
     "Video clips and image folders."
     device: str = "auto"
     threads: int = 0
-    "CPU threads (generate: worker processes) of one job; 0: all cores."
+    "CPU threads (generate: worker processes) of one job; 0: as many as it began with, or its share of the cores."
     quiet: bool = False
     schedule: Schedule = field(default_factory=Schedule)
     deterministic: bool = False
@@ -64,15 +64,22 @@ def run_job(
         Paused: if a signal or the time limit stopped it; it goes on when it is run again.
     """
     folder = job.folder(execution.runs)
-    if folder.state() == "done":
+    if folder.is_done():
         folder.remove_temporary_files()
         return
     import torch
 
     from rlpt.arithmetic import computing
 
-    torch.set_num_threads(execution.threads or available_cores())
     device = choose_device(execution.device)
+    torch.set_num_threads(threads_of(job, execution, available_cores()))
+    earlier = _threads_before(job, execution.runs)
+    if earlier not in (0, torch.get_num_threads()) and device.type == "cpu":
+        print(
+            f"WARNING: {job.id} goes on with {torch.get_num_threads()} threads after {earlier}: the last digits of its "
+            "results may not be those of an uninterrupted run",
+            file=sys.stderr,
+        )
     how = {"device": str(device), "deterministic": execution.deterministic}
     record: dict[str, Any] = {"job": {"id": job.id, "digest": job.digest}, "manifest": manifest}
     if job.clip:
@@ -96,6 +103,20 @@ def run_job(
         _STAGES[job.stage](task)
 
 
+def threads_of(job: Job, execution: Execution, share: int) -> int:
+    """Returns the number of a job's threads: what is asked for, else what it began with, else its share of the cores.
+
+    Another number changes the order of sums, and so the last digits.
+    """
+    return execution.threads or min(_threads_before(job, execution.runs), available_cores()) or share
+
+
+def _threads_before(job: Job, runs: Path) -> int:
+    """Returns the threads of an unfinished job's last session; 0 if there is none, or if it does not depend on them."""
+    sessions = read_sessions(job.folder(runs).partial / SESSIONS_FILE)
+    return int(sessions[-1].get("threads", 0)) if sessions and job.stage != "generate" else 0
+
+
 def require_inputs(jobs: Iterable[Job], execution: Execution) -> None:
     """Looks for the video clips and image folders of jobs that are not done, before hours of work on others.
 
@@ -115,7 +136,7 @@ def require_inputs(jobs: Iterable[Job], execution: Execution) -> None:
 def _verified(needed: Job, job: Job, runs: Path) -> tuple[Path, str]:
     """Returns the path and SHA-256 of what `job` reads of another."""
     folder = needed.folder(runs)
-    if folder.state() != "done":
+    if not folder.is_done():
         raise UsageError(
             f"{folder.path}: not there, and {job.id} needs it: "
             f"run `rlpt {needed.stage}` first, or `rlpt run` for everything in order"

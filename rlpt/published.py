@@ -142,7 +142,6 @@ def _run(row: pd.Series, figure: int, condition: str, curve: pd.DataFrame, encod
         pretrained=row["pretrain"] != "none",
         seed=int(row["seed"]),
         video=row["video"],
-        episodes=int(row["episodes"]),
         steps=int(row["steps"]),
         scores={"final": float(row["final"])} | {name: float(row[column.format(name)]) for name in ("auc", "early")},
         curve=curve,

@@ -12,7 +12,7 @@ import pandas as pd
 from rlpt.data.splits import held_out
 from rlpt.jobs import Curve, Job, curves
 from rlpt.manifest import Manifest
-from rlpt.run_files import EPISODES_FILE, SUMMARY_FILE, read_json, read_returns, require_whole, seconds_of
+from rlpt.run_files import EPISODES_FILE, SUMMARY_FILE, read_json, read_returns, require_whole, session_seconds
 from rlpt.stats import area_under_curve, early_score, final_score
 
 _Item = TypeVar("_Item")
@@ -69,7 +69,6 @@ class Run:
     seed: int
     video: str
     "Distracting background; empty: none."
-    episodes: int
     steps: int
     scores: dict[str, float]
     "Metric (final, auc, early) → this run's number."
@@ -77,8 +76,9 @@ class Run:
     "Thinned: columns step, return, smoothed."
     encoder: Encoder | None
     hours: float
-    "Of computing."
+    "Of computing, in sessions that were not killed."
     steps_per_second: float
+    "NaN: not known, as when a session was killed."
     job: Job | None = field(default=None, repr=False)
     path: Path | None = None
     "The run folder."
@@ -188,19 +188,22 @@ def load_runs(manifests: Sequence[Manifest], folders: Sequence[Path], name: str)
             encoder = encoders.get(curve.job.inputs[0].id) if curve.job.inputs else None
             found += _load_run(manifest, curve, runs, encoder, shared[manifest.name])
     count = len({curve.job.id for _, curve in planned})
-    own = tuple(_without_borrowed(found))
+    own = tuple(_without_borrowed(found, planned))
     return DataSet(name, manifests[0].profile, own, tuple(encoders.values()), tuple(classifiers.values()), count)
 
 
-def _without_borrowed(runs: list[Run]) -> list[Run]:
-    """Leaves out experiments of which nothing is finished but runs that another has too, such as a baseline."""
+def _without_borrowed(runs: list[Run], planned: list[tuple[Manifest, Curve]]) -> list[Run]:
+    """Leaves out unfinished experiments that have nothing but runs that another has too, such as a baseline."""
     held = {name: {run.identity for run in own} for name, own in grouped(runs, lambda run: run.manifest).items()}
-    borrowed = {name for name, own in held.items() if any(own < other for other in held.values())}
+    wanted = {name: {curve.job.id for _, curve in own} for name, own in grouped(planned, lambda p: p[0].name).items()}
+    borrowed = {
+        name for name, own in held.items() if own != wanted[name] and any(own < other for other in held.values())
+    }
     return [run for run in runs if run.manifest not in borrowed]
 
 
 def _folder_of(job: Job, folders: Sequence[Path]) -> Path | None:
-    return next((folder for folder in folders if job.folder(folder).state() == "done"), None)
+    return next((folder for folder in folders if job.folder(folder).is_done()), None)
 
 
 def _shared_steps(manifest: Manifest) -> int:
@@ -217,7 +220,7 @@ def _load_run(manifest: Manifest, curve: Curve, runs: Path, encoder: Encoder | N
     if not len(common):
         return []
     stride = max(1, min(10, len(table) // _POINTS))
-    seconds, steps = seconds_of(path), curve.job.settings.train.steps
+    seconds, steps = session_seconds(path), curve.job.settings.train.steps
     run = Run(
         figure=figure_number(manifest.name),
         manifest=manifest.name,
@@ -227,13 +230,12 @@ def _load_run(manifest: Manifest, curve: Curve, runs: Path, encoder: Encoder | N
         pretrained=bool(curve.job.inputs),
         seed=curve.seed,
         video=curve.clip.name if curve.clip else "",
-        episodes=len(table),
         steps=steps,
         scores={"final": final_score(returns), "auc": area_under_curve(common), "early": early_score(common)},
         curve=table[["step", "return", "smoothed"]][stride - 1 :: stride].reset_index(drop=True),
         encoder=encoder,
-        hours=seconds / 3600,
-        steps_per_second=steps / seconds if seconds else np.nan,
+        hours=float(np.nansum(seconds)) / 3600,
+        steps_per_second=steps / sum(seconds) if any(seconds) else np.nan,
         job=curve.job,
         path=path,
     )

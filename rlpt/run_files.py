@@ -69,6 +69,7 @@ def read_json(path: Path) -> dict[str, Any]:
     return content if isinstance(content, dict) else {}
 
 
-def seconds_of(path: Path) -> float:
-    """Returns how long a finished run was computed, in sessions that were not killed; 0 if unknown."""
-    return float(sum(session.get("seconds", 0) for session in read_json(path / PROVENANCE_FILE).get("sessions", [])))
+def session_seconds(path: Path) -> list[float]:
+    """Returns how long each session of a finished run took; NaN where it was killed."""
+    sessions = read_json(path / PROVENANCE_FILE).get("sessions", [])
+    return [float(session.get("seconds", np.nan)) for session in sessions]

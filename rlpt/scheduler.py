@@ -18,7 +18,7 @@ from rlpt.files import make_folder
 from rlpt.interruption import stopping_on_signals
 from rlpt.jobs import Job, Stage
 from rlpt.manifest import Manifest
-from rlpt.pipeline import Execution, progress_of
+from rlpt.pipeline import Execution, progress_of, threads_of
 from rlpt.progress import progress_display
 from rlpt.provenance import available_cores
 
@@ -63,14 +63,14 @@ class LocalScheduler:
 
         Args:
             jobs: in the order of `rlpt.jobs.plan`.
-            execution: how; `threads` is each job's own number, 0 shares out the cores.
+            execution: how; `threads` is each job's own number, 0 shares out the cores (`rlpt.pipeline.threads_of`).
             parallel: most processes at a time.
             command: the arguments of `rlpt` that run one job.
         """
         self._execution, self._parallel, self._command = execution, parallel, command
         self._total = len(jobs)
         self._cores = available_cores()
-        self._threads = {job.stage: self._threads_for(job.stage, jobs) for job in jobs}
+        self._threads = {job.id: threads_of(job, execution, self._share(job.stage, jobs)) for job in jobs}
         self._waiting = [job for job in jobs if not self._is_done(job)]
         self._running: list[_Running] = []
         self._lost: set[str] = set()
@@ -78,10 +78,8 @@ class LocalScheduler:
         self._deadline = None if limit is None else time.monotonic() + limit
         self.outcome: Counter[str] = Counter(done=self._total - len(self._waiting))
 
-    def _threads_for(self, stage: Stage, jobs: Sequence[Job]) -> int:
-        """Shares the cores among the stage's jobs; depends on the plan alone, since it can change the last digits."""
-        if self._execution.threads:
-            return self._execution.threads
+    def _share(self, stage: Stage, jobs: Sequence[Job]) -> int:
+        """Shares the cores among the stage's jobs, whichever of them are done."""
         return max(1, self._cores // min(self._parallel, sum(job.stage == stage for job in jobs)))
 
     def run(self) -> Counter[str]:
@@ -140,14 +138,14 @@ class LocalScheduler:
             running.process.wait()
 
     def _fits(self, job: Job) -> bool:
-        busy = sum(self._threads[running.job.stage] for running in self._running)
-        fits_cores = not self._running or busy + self._threads[job.stage] <= self._cores
+        busy = sum(self._threads[running.job.id] for running in self._running)
+        fits_cores = not self._running or busy + self._threads[job.id] <= self._cores
         return len(self._running) < self._parallel and fits_cores
 
     def _start(self, job: Job) -> tuple[subprocess.Popen[bytes], _Log]:
         log = self._execution.runs / "logs" / f"{job.id}.log"
         make_folder(log.parent)
-        threads = str(self._threads[job.stage])
+        threads = str(self._threads[job.id])
         with log.open("ab") as file:
             begin = file.tell()
             process = subprocess.Popen(
@@ -191,8 +189,7 @@ class LocalScheduler:
             return "killed, perhaps for lack of memory: lower --jobs, or a setting of the batch size"
         if status < 0:
             return f"ended by {signal.Signals(-status).name}"
-        error = running.job.folder(self._execution.runs).error()
-        return error or (running.log.lines() or [f"exit status {status}"])[-1]
+        return (running.log.lines() or [f"exit status {status}"])[-1].removeprefix("rlpt: ")
 
     def _lose(self, job: Job, outcome: str, reason: str) -> None:
         self._lost.add(job.id)

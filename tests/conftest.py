@@ -130,17 +130,18 @@ def _write_origin(folder: Path, job: Job) -> None:
     write_text(folder / "settings.yaml", yaml.safe_dump(job.identity(), sort_keys=False))
     code = {"rlpt": "0.1.0", "commit": "0123456789abcdef", "dirty": False}
     machine = {"host": "here", "gpu": None, "driver": None, "processor": "A processor", "cores": 2}
-    killed = {
-        "started": "2026-01-01T00:00:00+00:00", "commit": code["commit"], "packages": {"torch": "2.13.0"},
-        "machine": machine, "renderer": "llvmpipe", "threads": 2, "load": 0.5, "end": "killed",
+    packages = {"torch": "2.13.0"}
+    session = {
+        "started": "2026-01-01T00:00:00+00:00", "commit": code["commit"], "packages": packages,
+        "machine": machine, "renderer": "llvmpipe", "threads": 2, "load": 0.5,
+        "ended": "2026-01-01T01:00:00+00:00", "seconds": 1800.0, "end": "done",
     }  # fmt: skip
-    ended = {**killed, "ended": "2026-01-01T01:00:00+00:00", "seconds": 1800.0, "end": "done"}
     record = {
         "job": {"id": job.id, "digest": job.digest},
         "code": code,
-        "packages": killed["packages"],
+        "packages": packages,
         "inputs": [],
         "outputs": checksums(folder),
-        "sessions": [killed, ended],
+        "sessions": [session],
     }
     write_json(folder / "provenance.json", record)

@@ -161,7 +161,7 @@ def test_an_image_folder_is_checked_and_decoded(tmp_path: Path) -> None:
     result = CliRunner().invoke(main, [*command, "--classes", "all"])
     assert result.exit_code == 0, result.output
     assert "train: 8 images of 2 classes" in result.stdout
-    assert len(list((tmp_path / "data" / "cache").iterdir())) == 2
+    assert len(list((tmp_path / "data" / "cache").glob("*.h5"))) == 2
     result = CliRunner().invoke(main, command)
     assert result.exit_code == 2
     assert "n01443537" in result.stderr

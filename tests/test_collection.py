@@ -147,10 +147,12 @@ def test_errors_of_sessions_are_kept_without_the_folder_of_runs(
     file = job.folder(runs).path / "provenance.json"
     record = json.loads(file.read_text())
     record["sessions"][0]["end"] = f"UsageError: {runs}/generate/x: not there"
+    record["manifest"]["text"] = f"# {runs}/mine"
     write_json(file, record)
     collect_runs([job], runs, tmp_path / "out")
     kept = json.loads((job.folder(tmp_path / "out").path / "provenance.json").read_text())
     assert kept["sessions"][0]["end"] == "UsageError: generate/x: not there"
+    assert kept["manifest"]["text"] == f"# {runs}/mine", "what has a checksum is as it was"
 
 
 def test_a_damaged_run_is_refused_and_leaves_nothing(finished_runs: tuple[Manifest, Path], tmp_path: Path) -> None:

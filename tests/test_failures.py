@@ -141,7 +141,8 @@ def test_too_small_a_disk_is_refused_before_anything_runs(
         (torch.OutOfMemoryError("CUDA out of memory. Tried to allocate"), "out of memory"),
         (RuntimeError("DefaultCPUAllocator: can't allocate memory: you tried to allocate"), "out of memory"),
         (OSError(122, "Disk quota exceeded"), "no room left .*make room"),
-        (OSError(30, "Read-only file system", "/x/y"), "/x/y: cannot write there .*--runs"),
+        (OSError(28, "No space left on device", "data/cache/x"), "^data/cache/x: no room left"),
+        (OSError(30, "Read-only file system", "runs/y"), "runs/y: cannot write there .*--runs"),
     ],
 )
 def test_what_the_machine_lacks_is_said_in_one_line(jobs: list[Job], error: Exception, line: str) -> None:
@@ -150,7 +151,8 @@ def test_what_the_machine_lacks_is_said_in_one_line(jobs: list[Job], error: Exce
 
 
 def test_other_errors_stay_what_they_are(jobs: list[Job]) -> None:
-    for error in (RuntimeError("a bug"), OSError(5, "Input/output error"), KeyError("x")):
+    unreadable = PermissionError(13, "Permission denied", "data/imagenet")
+    for error in (RuntimeError("a bug"), OSError(5, "Input/output error"), unreadable, KeyError("x")):
         with pytest.raises(type(error)), explained(jobs[-1], Path("runs")):
             raise error
 
@@ -159,7 +161,7 @@ def test_a_read_only_folder_is_refused_in_one_line(small_disk: Path) -> None:
     subprocess.run(["mount", "-o", "remount,ro", small_disk], check=True)
     done = run_stage(small_disk / "runs", "generate", check=False)
     assert done.returncode == 2
-    assert "cannot write there (Read-only file system): choose another" in done.stderr
+    assert "cannot write there (Read-only file system): make it writable, or choose another" in done.stderr
     assert len(done.stderr.splitlines()) == 1
 
 

@@ -161,3 +161,12 @@ def test_a_manifest_with_an_unknown_or_missing_clip_is_refused() -> None:
         load_manifest(path, "paper", ("videos=[2]",))
     with pytest.raises(UsageError, match=r"videos: .*absent\.mp4: cannot be read"):
         load_manifest(path, "paper", ("videos=['absent.mp4']",))
+
+
+def test_a_run_of_the_control_of_initialisation_that_figure_8_has_too_is_the_same() -> None:
+    """As published, a baseline starts orthogonal, and a pretrained agent's other layers as the framework makes them."""
+    published = {curve.condition: curve.job.id for curve in curves(load_manifest(FIG08), Selection(("reacher-easy",)))}
+    path = REPOSITORY / "experiments" / "extra" / "head_init.toml"
+    control = {curve.condition: curve.job.id for curve in curves(load_manifest(path), Selection(("reacher-easy",)))}
+    assert {name for name, job in control.items() if job in published.values()} == {"scratch-orthogonal", "ik-default"}
+    assert len(set(control.values())) == 4

@@ -129,7 +129,7 @@ def test_a_file_system_without_locks_is_refused(lock: Path, monkeypatch: pytest.
 
     monkeypatch.setattr("fcntl.flock", flock)
     with (
-        pytest.raises(UsageError, match=r"has no locks .*mount it with flock, or choose another --runs"),
+        pytest.raises(UsageError, match=r"has no locks .*mount it with flock, or choose another folder"),
         claimed(lock),
     ):
         pass

@@ -38,12 +38,17 @@ def checkout(tmp_path: Path) -> Path:
 )
 def test_setup_runs_again_as_it_was_told_to_at_first(checkout: Path, first: tuple[str, ...], told: str) -> None:
     make(checkout, "setup", *first)
-    make(checkout, "setup")
+    make(checkout, ".venv/.installed")
     assert (checkout / "told").read_text().splitlines() == [told], "nothing has changed"
     os.utime(checkout / ".venv" / ".installed", (1000, 1000))
-    make(checkout, "setup")
+    make(checkout, ".venv/.installed")
     assert (checkout / "told").read_text().splitlines() == [told, told]
-    os.utime(checkout / ".venv" / ".installed", (1000, 1000))
+
+
+def test_setup_by_name_runs_again_and_takes_another_torch(checkout: Path) -> None:
+    make(checkout, "setup", "TORCH=cpu", "RENDER=no")
+    make(checkout, "setup")
+    assert (checkout / "told").read_text().splitlines() == ["TORCH=cpu RENDER=no"] * 2
     make(checkout, "setup", "TORCH=cuda")
     assert (checkout / "told").read_text().splitlines()[-1].startswith("TORCH=cuda ")
 

@@ -86,6 +86,17 @@ def test_an_experiment_with_nothing_but_another_s_runs_is_left_out(tmp_path: Pat
     assert {run.manifest for run in load_runs(manifests, [tmp_path], "Ours").runs} == {"fig08_ik", "fig11_budget"}
 
 
+def test_a_finished_experiment_is_kept_though_another_has_all_its_runs(tmp_path: Path) -> None:
+    mine = tmp_path / "mine.toml"
+    mine.write_text(
+        'title = "Mine"\nenvironments = ["reacher-easy"]\nseeds = [37]\n[conditions.baseline]\nlabel = "Scratch"\n'
+    )
+    manifests = [load_manifest(mine), load_manifest(FIGURE_8)]
+    for curve in curves(manifests[1])[12:14]:
+        write_finished_run(curve.job, tmp_path, [1.0])
+    assert {run.manifest for run in load_runs(manifests, [tmp_path], "Ours").runs} == {"mine", "fig08_ik"}
+
+
 def test_an_episode_less_run_is_left_out_and_a_broken_one_named(tmp_path: Path) -> None:
     manifest = load_manifest(FIGURE_8)
     job = curves(manifest)[0].job
@@ -176,10 +187,15 @@ def test_provenance_of_several_sessions_adds_up(tmp_path: Path) -> None:
     path = job.folder(tmp_path).path / "provenance.json"
     record = json.loads(path.read_text())
     record["sessions"] = [record["sessions"][0] | {"seconds": seconds} for seconds in (1000.0, 800.0)]
+    path.write_text(json.dumps(record))
+    (run,) = load_runs([manifest], [tmp_path], "Ours").runs
+    assert run.hours == 0.5
+    assert run.steps_per_second == pytest.approx(80_000 / 1800)
     record["sessions"].append({"started": "2026-01-01T00:00:00+00:00"})  # a killed one
     path.write_text(json.dumps(record))
     (run,) = load_runs([manifest], [tmp_path], "Ours").runs
     assert run.hours == 0.5
+    assert np.isnan(run.steps_per_second), "how long its steps took is not known"
 
 
 def test_a_damaged_summary_is_named(tmp_path: Path) -> None:

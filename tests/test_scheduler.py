@@ -5,6 +5,11 @@ import subprocess
 import sys
 from pathlib import Path
 
+from rlpt.files import write_json
+from rlpt.jobs import plan
+from rlpt.manifest import load_manifest
+from rlpt.pipeline import Execution, threads_of
+from rlpt.provenance import available_cores
 from rlpt.scheduler import _Log
 from tests.conftest import REPOSITORY
 
@@ -31,3 +36,16 @@ def test_a_log_is_read_from_where_its_process_began(tmp_path: Path) -> None:
     with path.open("a") as file:
         file.write("\nfirst\nlast\n")
     assert log.lines() == ["first", "last"]
+
+
+def test_a_job_goes_on_with_the_threads_that_it_began_with(tmp_path: Path) -> None:
+    """Whatever its share of the cores is now: another number of threads changes the last digits."""
+    generating, *_, training = plan(load_manifest(REPOSITORY / "experiments" / "demo.toml"))
+    execution = Execution(tmp_path)
+    assert [threads_of(job, execution, 3) for job in (generating, training)] == [3, 3]
+    for job in (generating, training):
+        write_json(job.folder(tmp_path).partial / "sessions.json", [{"threads": 7}, {"threads": 1}])
+    assert [threads_of(job, execution, 3) for job in (generating, training)] == [3, 1], "workers change nothing"
+    assert threads_of(training, Execution(tmp_path, threads=4), 3) == 4
+    write_json(training.folder(tmp_path).partial / "sessions.json", [{"threads": 100_000}])
+    assert threads_of(training, execution, 3) == available_cores(), "of a larger machine"

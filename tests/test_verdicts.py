@@ -19,7 +19,7 @@ VALUE = st.floats(-500, 500)
 def run(condition: str, seed: int, final: float, environment: str = "walker-walk") -> Run:
     return Run(
         figure=8, manifest="fig08_ik", environment=environment, condition=condition, label=condition,
-        pretrained=condition != "baseline", seed=seed, video="", episodes=1, steps=250,
+        pretrained=condition != "baseline", seed=seed, video="", steps=250,
         scores={"final": final, "auc": final, "early": final}, curve=pd.DataFrame(), encoder=None, hours=1.0,
         steps_per_second=1.0,
     )  # fmt: skip

@@ -98,7 +98,7 @@ _schedule_options = _options(
         help="Also save every so many agent steps or updates.",
     ),
 )
-_deterministic_option = click.option(
+deterministic_option = click.option(
     "--deterministic", is_flag=True, help="The same bits every time on a GPU too, more slowly."
 )
 threads_option = click.option(
@@ -176,7 +176,7 @@ def takes_execution(command: Command) -> Command:
         return command(*arguments, execution=execution, **others)
 
     places = _options(runs_option, data_option)
-    return _options(places, device_option, _deterministic_option, threads_option, quiet_option, _schedule_options)(load)
+    return _options(places, device_option, deterministic_option, threads_option, quiet_option, _schedule_options)(load)
 
 
 def takes_executor(command: Command) -> Command:

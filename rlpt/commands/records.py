@@ -10,6 +10,7 @@ import click
 from rlpt.commands.options import (
     FolderOrFile,
     data_option,
+    deterministic_option,
     device_option,
     quiet_option,
     runs_option,
@@ -66,6 +67,7 @@ def _find_run(run: str, runs: Path) -> Path:
 @runs_option
 @data_option
 @device_option
+@deterministic_option
 @threads_option
 @quiet_option
 def verify(
@@ -77,6 +79,7 @@ def verify(
     runs: Path,
     data: Path,
     device: str,
+    deterministic: bool,
     threads: int,
     quiet: bool,
     **selected: Any,
@@ -86,7 +89,8 @@ def verify(
     With a run's folder or id, or a folder of runs: is every file still what the job wrote, and every
     dataset and encoder what it read?
 
-    With a manifest: runs each of its jobs twice, once killed at random moments, and compares every file byte by byte.
+    With a manifest: runs each of its jobs twice, one of them killed at random moments, and compares every file byte by
+    byte. On a GPU they can only be the same with --deterministic.
 
     \b
     Examples:
@@ -98,7 +102,7 @@ def verify(
         from rlpt.manifest import load_manifest
         from rlpt.pipeline import Execution
 
-        execution = Execution(runs, data, device, threads, quiet)
+        execution = Execution(runs, data, device, threads, quiet, deterministic=deterministic)
         _repeat(load_manifest(path, profile, overrides), Selection(**selected), execution, kills, kill_seed)
     else:
         if profile or overrides or any(selected.values()):

@@ -12,6 +12,7 @@ same pixels as published; a random crop in training does not reach the two ends 
 
 import hashlib
 import json
+import time
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from functools import partial
@@ -34,11 +35,14 @@ from rlpt.data.image_folder import (
     middle_square,
     require_all_classes,
 )
+from rlpt.errors import Busy
+from rlpt.locks import claimed
 from rlpt.progress import Report, progress_bar
 from rlpt.provenance import available_cores
 
 _FORMAT = "rlpt labelled images 1"
 _IMAGES_HASHED_AT_ONCE = 1024
+_WAIT_SECONDS = 2.0
 
 
 @dataclass(frozen=True)
@@ -55,10 +59,10 @@ class LabelledImages:
     "SHA-256 of pixels, labels and classes, in hex: the same wherever the folder lies"
 
 
-def cache_path(cache: Path, split: Split, classes: Sequence[str], size: int) -> Path:
-    """Returns the file in folder `cache` that holds a split of these classes at `size` pixels."""
+def cache_path(cache: Path, folder: Path, split: Split, classes: Sequence[str], size: int) -> Path:
+    """Returns the file in `cache` that holds these classes of a split of the images in `folder`, at `size` pixels."""
     names = hashlib.sha256("\n".join(classes).encode()).hexdigest()[:8]
-    return cache / f"{split}-{len(classes)}-classes-{names}-{size}px.h5"
+    return cache / f"{folder.name}-{split}-{len(classes)}-classes-{names}-{size}px.h5"
 
 
 def load_split(
@@ -67,7 +71,7 @@ def load_split(
     """Opens a split's cache, which is built first where there is none of the folder as it is now.
 
     Whether it is, is told by the files' names, sizes and times of modification. The cache's bytes do not depend on
-    `workers`.
+    `workers`. Of several processes one builds it, and the others wait.
 
     Args:
         path: the folder that holds train/ and val/.
@@ -76,20 +80,23 @@ def load_split(
         size: height and width to decode to.
         cache: folder of the caches; made if need be.
         workers: processes that decode.
-        report: called with the number of images decoded; not at all if the cache is there.
+        report: called with the number of images decoded, and while waiting; not at all if the cache is there.
 
     Raises:
         UsageError: if a class has no image, or an image cannot be decoded. No cache is left behind.
     """
     files = list_images(path, split, classes)
     require_all_classes(path, split, classes, files)
-    file, source = cache_path(cache, split, classes, size), _source_digest(files, classes, size)
-    built = _read_cache(file, source)
-    if built is None:
-        _build_cache(file, source, files, classes, size, workers, report)
-        built = _read_cache(file, source)
-        assert built is not None
-    return built
+    file, source = cache_path(cache, path, split, classes, size), _source_digest(files, classes, size)
+    while (found := _read_cache(file, source)) is None:
+        try:
+            with claimed(file.with_name(f".{file.name}.lock")):
+                if _read_cache(file, source) is None:  # nobody has built it meanwhile
+                    _build_cache(file, source, files, classes, size, workers, report)
+        except Busy:
+            report(0, "waiting for another process, which decodes these images")
+            time.sleep(_WAIT_SECONDS)
+    return found
 
 
 def _source_digest(files: Sequence[LabelledFile], classes: Sequence[str], size: int) -> str:
@@ -172,6 +179,6 @@ def check_and_cache(
     for split in SPLITS:
         with progress_bar(f"decoding {split}", findings.images[split], quiet) as report:
             images = load_split(path, split, names, size, cache, workers, report)
-        file = cache_path(cache, split, names, size)
+        file = cache_path(cache, path, split, names, size)
         size_text = f"{file.stat().st_size / 1e9:.2f} GB"
         yield f"{split}: {len(images.labels):,} images of {len(names)} classes, {file} ({size_text})"

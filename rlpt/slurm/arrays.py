@@ -57,7 +57,7 @@ def arrays(
     groups: dict[tuple[Stage, frozenset[str]], list[Job]] = {}
     for stage in dict.fromkeys(job.stage for job in jobs):
         for job in jobs:
-            if job.stage != stage or job.id in queued or job.folder(runs).state() == "done":
+            if job.stage != stage or job.id in queued or job.folder(runs).is_done():
                 continue
             after = frozenset(place[needed.id] for needed in job.inputs if needed.id in place)
             group = groups.setdefault((stage, after), [])

@@ -1,16 +1,18 @@
 """Labelled images decoded once."""
 
 import os
+from contextlib import ExitStack
 from pathlib import Path
 
 import numpy as np
 import pytest
 from PIL import Image
 
-from rlpt.data import image_folder
+from rlpt.data import image_cache, image_folder
 from rlpt.data.image_cache import LabelledImages, cache_path, load_split
 from rlpt.data.image_folder import Split, list_images, middle_square
 from rlpt.errors import UsageError
+from rlpt.locks import claimed
 from tests.data.conftest import CLASSES
 
 
@@ -59,7 +61,7 @@ def test_a_cache_is_reused_until_an_image_changes(folder: Path) -> None:
 
     changed.unlink()
     assert len(load(folder)[0].labels) == 11
-    assert len(list((folder.parent / "cache").iterdir())) == 1
+    assert len(list((folder.parent / "cache").glob("*.h5"))) == 1
 
 
 def test_a_folder_with_a_fault_leaves_no_cache(folder: Path) -> None:
@@ -70,21 +72,21 @@ def test_a_folder_with_a_fault_leaves_no_cache(folder: Path) -> None:
         file.unlink()
     with pytest.raises(UsageError, match=rf"images: 1 class folders are missing .*: val/{CLASSES[1]}: add"):
         load(folder, split="val")
-    assert list((folder.parent / "cache").iterdir()) == []
+    assert list((folder.parent / "cache").glob("*.h5")) == []
 
 
 def test_a_damaged_cache_is_built_again(folder: Path) -> None:
     first, _ = load(folder)
     digest = first.digest
     del first
-    spoil(cache_path(folder.parent / "cache", "train", CLASSES, 24))
+    spoil(cache_path(folder.parent / "cache", folder, "train", CLASSES, 24))
     rebuilt, reported = load(folder)
     assert (rebuilt.digest, reported[-1]) == (digest, 12)
 
 
 def test_a_caches_bytes_do_not_depend_on_the_number_of_workers(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(image_folder, "_FILES_A_TASK", 5)
-    path = cache_path(folder.parent / "cache", "train", CLASSES, 24)
+    path = cache_path(folder.parent / "cache", folder, "train", CLASSES, 24)
     contents = []
     for workers in (1, 2):
         path.unlink(missing_ok=True)
@@ -93,6 +95,31 @@ def test_a_caches_bytes_do_not_depend_on_the_number_of_workers(folder: Path, mon
     assert contents[0] == contents[1]
 
 
-def test_other_sizes_and_classes_have_caches_of_their_own(tmp_path: Path) -> None:
-    paths = {cache_path(tmp_path, "train", classes, size) for classes in (CLASSES, CLASSES[:2]) for size in (24, 100)}
-    assert len(paths) == 4
+def test_other_folders_classes_and_sizes_have_caches_of_their_own(tmp_path: Path) -> None:
+    paths = {
+        cache_path(tmp_path, Path(folder), "train", classes, size)
+        for folder in ("data/imagenet", "data/mine")
+        for classes in (CLASSES, CLASSES[:2])
+        for size in (24, 100)
+    }
+    assert len(paths) == 8
+
+
+def test_a_process_waits_for_another_that_decodes_the_same_images(
+    folder: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    first, _ = load(folder)
+    path = cache_path(folder.parent / "cache", folder, "train", CLASSES, 24)
+    content = path.read_bytes()
+    path.unlink()
+    other = ExitStack()
+    other.enter_context(claimed(path.with_name(f".{path.name}.lock")))
+
+    def finish_the_other(done: int, note: str) -> None:
+        assert (done, note.partition(",")[0]) == (0, "waiting for another process"), "decodes nothing itself"
+        path.write_bytes(content)
+        other.close()
+
+    monkeypatch.setattr(image_cache, "_WAIT_SECONDS", 0)
+    again = load_split(folder, "train", CLASSES, 24, path.parent, 1, finish_the_other)
+    assert again.digest == first.digest
