@@ -12,6 +12,8 @@ from rlpt.stats import curve_band
 
 WIDTH, HEIGHT = 340, 230
 _LEFT, _RIGHT, _TOP, _BOTTOM = 46, 14, 8, 30
+# A curve keeps at least so many points, where it has them, and at least every tenth.
+_POINTS, _MOST_THINNED = 24, 10
 
 
 @dataclass(frozen=True)
@@ -64,8 +66,10 @@ class Line:
 
 
 def curve_line(runs: Sequence[Run], slot: int, label: str = "") -> Line:
-    """Returns the mean smoothed curve of runs of one condition, with its band, over the steps that all of them have."""
-    steps = sorted(set.intersection(*(set(run.curve["step"]) for run in runs)))
+    """Returns the mean smoothed curve of one condition's runs, with its band, at steps that all have, thinned."""
+    shared = sorted(set.intersection(*(set(run.curve["step"]) for run in runs)))
+    stride = max(1, min(_MOST_THINNED, len(shared) // _POINTS))
+    steps = shared[stride - 1 :: stride]
     tables = [run.curve[run.curve["step"].isin(steps)] for run in runs]
     mean, low, high = curve_band(np.array([table["smoothed"] for table in tables]))
     raw = np.array([table["return"] for table in tables])

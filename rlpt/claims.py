@@ -11,6 +11,7 @@ from rlpt.documents import load_document
 from rlpt.envs.tasks import split_name
 from rlpt.errors import UsageError
 from rlpt.manifest import Manifest, Name
+from rlpt.results import figure_number
 from rlpt.settings import Section
 
 CLAIMS = ROOT / "paper_figures" / "claims.toml"
@@ -46,7 +47,7 @@ class Gain(Section):
 class Comparison(Section):
     """One comparison that a claim makes, on each of its environments."""
 
-    environments: list[str] = [""]
+    environments: Annotated[list[str], Field(min_length=1)] = [""]
     "Left out where there is none: a classifier's accuracy."
     condition: str | list[str]
     "A condition of the manifest; several are further seeds of one."
@@ -112,26 +113,38 @@ def load_claims(path: Path = CLAIMS) -> dict[str, Claim]:
 
 
 def check_claims(claims: Mapping[str, Claim], manifests: Mapping[str, Manifest], path: Path = CLAIMS) -> None:
-    """Raises UsageError if a claim names a condition that its manifest (by name) does not have."""
+    """Raises UsageError if a claim names a manifest that there is not, or what its manifest (by name) does not have."""
     for name, claim in claims.items():
         for each in claim.compare:
-            _check_conditions(f"{path}: claims.{name}", claim.manifest, each.condition, each.versus, manifests)
+            _check(f"{path}: claims.{name}", claim, each, each.environments, manifests)
             if each.than:
-                place = f"{path}: claims.{name}: than"
-                _check_conditions(place, each.than.manifest, each.than.condition, each.than.versus, manifests)
+                _check(f"{path}: claims.{name}: than", each.than, each.than, each.environments, manifests)
 
 
-def _check_conditions(
-    place: str, name: str, condition: str | list[str], versus: str | list[str], manifests: Mapping[str, Manifest]
+def _check(
+    place: str,
+    source: Claim | Gain,
+    conditions: Comparison | Gain,
+    environments: list[str],
+    manifests: Mapping[str, Manifest],
 ) -> None:
-    manifest = manifests.get(name)
-    if manifest is None:
+    name = source.manifest
+    if not any((ROOT / "experiments" / folder / f"{name}.toml").is_file() for folder in ("", "extra")):
+        raise UsageError(f"{place}: manifest {name!r} is neither in experiments/ nor in experiments/extra/")
+    if source.figure and figure_number(name) not in (0, source.figure):
+        raise UsageError(f"{place}: figure is {source.figure}, but manifest {name!r}")
+    if name not in manifests:  # of a report on others
         return
+    manifest = manifests[name]
     known = [experiment.name for experiment in manifest.experiments]
-    for key, given in (("condition", condition), ("versus", versus)):
-        for value in listed(given):
-            if value not in known:
-                raise UsageError(f"{place}: {key} {value!r} is not in {manifest.path}: {', '.join(known)}")
+    for key, given, there in (
+        ("condition", listed(conditions.condition), known),
+        ("versus", listed(conditions.versus), known),
+        ("environment", [each for each in environments if each], manifest.environments),
+    ):
+        for value in given:
+            if value not in there:
+                raise UsageError(f"{place}: {key} {value!r} is not in {manifest.path}: {', '.join(there)}")
 
 
 def listed(value: str | list[str]) -> list[str]:

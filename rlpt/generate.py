@@ -1,7 +1,7 @@
 """Stage 1: transitions under uniform random actions, for inverse kinematics (paper section 3.3.1, Figure 5)."""
 
 from collections.abc import Callable, Iterable, Iterator
-from contextlib import ExitStack, contextmanager
+from contextlib import ExitStack, closing, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -115,9 +115,8 @@ def _write_part(
 def _players(episodes: RandomEpisodes, workers: int) -> Iterator[Player]:
     """Yields what plays numbered episodes in order: this process, or several that share them out."""
     if workers == 1:
-        environment = episodes.load()
-        yield lambda numbers: (episodes.play(number, environment) for number in numbers)
-        environment.close()
+        with closing(episodes.load()) as environment:
+            yield lambda numbers: (episodes.play(number, environment) for number in numbers)
         return
     with worker_pool(workers, _start_worker, (episodes,)) as pool:
         try:

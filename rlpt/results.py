@@ -16,8 +16,6 @@ from rlpt.run_files import EPISODES_FILE, SUMMARY_FILE, read_json, read_returns,
 from rlpt.stats import area_under_curve, early_score, final_score
 
 _Item = TypeVar("_Item")
-_POINTS = 24
-"A curve is thinned to at least so many points, where it has them, and at most to every tenth."
 
 
 @dataclass(frozen=True)
@@ -73,7 +71,7 @@ class Run:
     scores: dict[str, float]
     "Metric (final, auc, early) → this run's number."
     curve: pd.DataFrame = field(repr=False)
-    "Thinned: columns step, return, smoothed."
+    "Columns step, return, smoothed; a row an episode, of the authors' runs every tenth."
     encoder: Encoder | None
     hours: float
     "Of computing, in sessions that were not killed."
@@ -219,7 +217,6 @@ def _load_run(manifest: Manifest, curve: Curve, runs: Path, encoder: Encoder | N
     returns, common = table["return"].to_numpy(), table.loc[table["step"] <= shared, "return"].to_numpy()
     if not len(common):
         return []
-    stride = max(1, min(10, len(table) // _POINTS))
     seconds, steps = session_seconds(path), curve.job.settings.train.steps
     run = Run(
         figure=figure_number(manifest.name),
@@ -232,7 +229,7 @@ def _load_run(manifest: Manifest, curve: Curve, runs: Path, encoder: Encoder | N
         video=curve.clip.name if curve.clip else "",
         steps=steps,
         scores={"final": final_score(returns), "auc": area_under_curve(common), "early": early_score(common)},
-        curve=table[["step", "return", "smoothed"]][stride - 1 :: stride].reset_index(drop=True),
+        curve=table[["step", "return", "smoothed"]],
         encoder=encoder,
         hours=float(np.nansum(seconds)) / 3600,
         steps_per_second=steps / sum(seconds) if any(seconds) else np.nan,

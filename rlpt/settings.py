@@ -48,8 +48,9 @@ class EnvironmentSettings(Section):
 
     @model_validator(mode="after")
     def _buffer_holds_frame(self) -> Self:
-        if self.offscreen_size and max(self.offscreen_size) > _LARGEST_BUFFER:
-            raise ValueError(f"offscreen_size {list(self.offscreen_size)} is more than {_LARGEST_BUFFER} a side")
+        for name, sides in (("size", (self.size,)), ("offscreen_size", self.offscreen_size or ())):
+            if sides and max(sides) > _LARGEST_BUFFER:
+                raise ValueError(f"{name} {max(sides)} is more than {_LARGEST_BUFFER} pixels a side")
         if self.offscreen_size and min(self.offscreen_size) < self.size:
             raise ValueError(f"offscreen_size {list(self.offscreen_size)} is smaller than size {self.size}")
         return self

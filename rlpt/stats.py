@@ -194,13 +194,12 @@ def _unpaired(first: np.ndarray, second: np.ndarray) -> Difference:
     if count < 2:
         return Difference(value, (nan, nan), (nan, nan), nan, count, False)
     low, high = bootstrap([first, second], lambda drawn: drawn[0].mean(1) - drawn[1].mean(1))
-    variances = [float(scores.var(ddof=1)) / len(scores) for scores in (first, second)]
-    error = sqrt(sum(variances))
+    deviation = sqrt(sum(float(scores.var(ddof=1)) for scores in (first, second)))
     student = (value, value)
-    if error > 0:
+    if deviation > 0:
         found = stats.ttest_ind(first, second, equal_var=False).confidence_interval(CONFIDENCE)
         student = (float(found.low), float(found.high))
-    return Difference(value, (float(low), float(high)), student, error * sqrt(count), count, False)
+    return Difference(value, (float(low), float(high)), student, deviation, count, False)
 
 
 def probability_of_improvement(first: Mapping[Any, float], second: Mapping[Any, float]) -> Interval:

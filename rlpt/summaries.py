@@ -22,7 +22,7 @@ PROFILE_THRESHOLDS = np.arange(0, 1001, 25.0)
 
 @dataclass(frozen=True)
 class Speed:
-    """Steps until the smoothed return has reached the baseline's mean final score."""
+    """Steps until the smoothed return has reached the baseline's mean final score, as finely as `Run.curve` knows."""
 
     threshold: float
     reached: int
@@ -57,11 +57,6 @@ class AcrossTasks:
     iqm: Interval
     profile: tuple[np.ndarray, np.ndarray, np.ndarray]
     "Share of runs above each of PROFILE_THRESHOLDS, and the ends of its band."
-
-
-def experiments(data: DataSet) -> dict[str, list[Run]]:
-    """Returns the runs of each figure or manifest."""
-    return grouped(data.runs, lambda run: run.experiment)
 
 
 def condition_summaries(runs: list[Run], data: DataSet) -> list[ConditionSummary]:

@@ -45,7 +45,9 @@ def finished_folders(path: Path) -> list[Path]:
     """
     if (path / PROVENANCE_FILE).is_file():
         return [path]
-    stages = [path] if path.name in STAGES else [path / stage for stage in STAGES]
+    stages = [path / stage for stage in STAGES]
+    if path.name in STAGES and not any(stage.is_dir() for stage in stages):
+        stages = [path]
     places = (folder for stage in stages if stage.is_dir() for folder in sorted(stage.iterdir()))
     found = [
         folder

@@ -29,6 +29,7 @@ compare = [{ environments = ["walker-walk"], condition = "ik-walker", versus = "
         ('metric = "final"', 'metric = "final"\nmargin = 3', "claims.one.margin: unknown key"),
         ("[claims.one]", "[claim.one]", "claims: missing"),
         ('section = "1"\n', "", "claims.one.section: missing"),
+        ('["walker-walk"]', "[]", "claims.one.compare.0.environments: "),
         ('"walker-walk"', '"walker-wlak"', "did you mean 'walker-walk'?"),
         ("figure = 8", "figure = -8", "claims.one.figure: input should be greater than or equal to 0 (given: -8)"),
     ],
@@ -70,10 +71,24 @@ def test_gains_are_of_returns(tmp_path: Path) -> None:
 def test_a_claim_about_what_is_not_in_the_manifest_is_refused(tmp_path: Path) -> None:
     manifest = load_manifest(REPOSITORY / "experiments" / "fig08_ik.toml")
     path = tmp_path / "claims.toml"
-    for old, new in (('"ik-walker"', '"ik-wlaker"'), ('"baseline"', '["baseline", "nobody"]')):
+    for old, new in (
+        ('"ik-walker"', '"ik-wlaker"'),
+        ('"baseline"', '["baseline", "nobody"]'),
+        ('"walker-walk"', '"humanoid-run"'),
+    ):
         path.write_text(ENTRY.replace(old, new))
         with pytest.raises(UsageError, match=r"claims\.one: \w+ .* is not in .*fig08_ik\.toml"):
             check_claims(load_claims(path), {"fig08_ik": manifest}, path)
+
+
+def test_a_claim_about_another_figure_or_no_manifest_is_refused(tmp_path: Path) -> None:
+    path = tmp_path / "claims.toml"
+    path.write_text(ENTRY.replace("figure = 8", "figure = 9"))
+    with pytest.raises(UsageError, match=r"claims\.one: figure is 9, but manifest 'fig08_ik'"):
+        check_claims(load_claims(path), {}, path)
+    path.write_text(ENTRY.replace("fig08_ik", "fig08_kinematics"))
+    with pytest.raises(UsageError, match=r"claims\.one: manifest 'fig08_kinematics' is neither in experiments/"):
+        check_claims(load_claims(path), {}, path)
 
 
 def test_every_claim_fits_its_manifest_and_says_where_it_is_from() -> None:

@@ -132,7 +132,8 @@ def test_a_budget_and_the_steps_of_training_are_not_both_set(write: Callable[...
         ("conditions.'../ik'.label='x'", "conditions", "letters, digits"),
         ("profile=smoke", "--set profile", "say --profile NAME"),
         ("train.batch_size=1", "train.batch_size", "greater than or equal to 2"),
-        ("environment.offscreen_size=[100_000, 100_000]", "environment", "more than 8192 a side"),
+        ("environment.offscreen_size=[100_000, 100_000]", "environment", "more than 8192 pixels a side"),
+        ("environment.size=9000", "environment", "size 9000 is more than 8192 pixels a side"),
     ],
 )
 def test_impossible_values_are_one_line_with_the_place(

@@ -116,8 +116,9 @@ def test_inverse_kinematics(tiny_settings: Settings, tmp_path: Path, seed: int, 
     assert_resumes(stage, tmp_path, stop_points(seed, 12), killed)
 
 
+@pytest.mark.parametrize("killed", [False, True], ids=["stopped", "killed"])
 @pytest.mark.parametrize("seed", range(2))
-def test_imagenet(tmp_path: Path, seed: int) -> None:
+def test_imagenet(tmp_path: Path, seed: int, killed: bool) -> None:
     images = tmp_path / "images"
     write_synthetic_folder(images, ["a", "b"], 20, 6)
     names = class_names(images, "all")
@@ -130,7 +131,7 @@ def test_imagenet(tmp_path: Path, seed: int) -> None:
     def stage(folder: Path, checkpoints: Checkpoints) -> None:
         ImageNetTraining(train, val, settings, folder, CPU).run(checkpoints, silent)
 
-    assert_resumes(stage, tmp_path, stop_points(seed, 8), killed=False)
+    assert_resumes(stage, tmp_path, stop_points(seed, 8), killed)
 
 
 def test_imagenet_goes_on_with_the_same_images_alone(tmp_path: Path) -> None:

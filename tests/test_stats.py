@@ -131,6 +131,8 @@ def test_student_s_intervals_are_scipy_s() -> None:
     unpaired = difference(first, second, pair=False)
     assert unpaired.student == pytest.approx(tuple(welch))
     assert unpaired.deviation == pytest.approx(np.sqrt(np.var([3, 5, 9], ddof=1) + np.var([2, 1, 4], ddof=1)))
+    more = difference({**first, 99: 7.0}, second, pair=False)
+    assert more.deviation == pytest.approx(np.sqrt(np.var([3, 5, 9, 7], ddof=1) + np.var([2, 1, 4], ddof=1)))
 
 
 def test_what_is_paired_by_seed() -> None:

@@ -36,6 +36,8 @@ def one(runs: Path, pattern: str) -> Path:
 def test_finished_runs_are_as_they_were_made(runs: Path) -> None:
     result = rlpt("verify", runs)
     assert (result.exit_code, result.stdout.splitlines()[-1]) == (0, "4 runs, all ok")
+    assert rlpt("verify", runs / "train").stdout.splitlines()[-1] == "2 runs, all ok"
+    assert rlpt("verify", runs.rename(runs.with_name("train"))).stdout.splitlines()[-1] == "4 runs, all ok"
 
 
 @pytest.mark.parametrize(

@@ -25,7 +25,7 @@ class PixelGymEnv(gymnasium.Env[np.ndarray, np.ndarray]):
         from rlpt.settings import EnvironmentSettings
 
         self.render_mode = render_mode
-        self._seeded = False
+        self._seeded, self._ended = False, True
         self._env = PixelEnvironment(name, EnvironmentSettings(**settings))
         self.metadata = {**self.metadata, "render_fps": float(self._env.agent_steps_per_second)}
         pixels, action = self._env.observation_spec(), self._env.action_spec()
@@ -40,11 +40,19 @@ class PixelGymEnv(gymnasium.Env[np.ndarray, np.ndarray]):
         if seed is not None or not self._seeded:
             self._env.seed(int(self.np_random.integers(2**32)))
             self._seeded = True
+        self._ended = False
         return self._env.reset().observation, {}
 
     def step(self, action: np.ndarray) -> tuple[np.ndarray, float, bool, bool, dict[str, Any]]:
-        """Takes one agent step (`action_repeat` control steps)."""
+        """Takes one agent step (`action_repeat` control steps).
+
+        Raises:
+            gymnasium.error.ResetNeeded: if the episode has ended, or none has begun.
+        """
+        if self._ended:
+            raise gymnasium.error.ResetNeeded("no episode is going on: call reset() before step()")
         time_step = self._env.step(action)
+        self._ended = time_step.last()
         terminated = time_step.last() and time_step.discount == 0.0
         truncated = time_step.last() and not terminated
         return time_step.observation, float(time_step.reward), terminated, truncated, {}

@@ -1,6 +1,5 @@
 """Pixel environments on real dm_control tasks."""
 
-import dm_env
 import gymnasium
 import numpy as np
 import pytest
@@ -154,10 +153,6 @@ def test_every_task_is_registered_and_time_limits_truncate() -> None:
     env.close()
 
 
-def test_dm_env_sees_a_dm_env() -> None:
-    assert issubclass(PixelEnvironment, dm_env.Environment)
-
-
 def test_a_video_plays_behind_the_task_from_its_first_frame() -> None:
     video = np.stack([np.full((24, 24, 3), 10 * number, np.uint8) for number in range(5)])
     plain, distracted = (PixelEnvironment("walker-walk", SMALL, 0, clip) for clip in (None, video))
@@ -174,6 +169,20 @@ def test_a_video_plays_behind_the_task_from_its_first_frame() -> None:
     assert (plain.frame != distracted.frame).any()
     plain.close()
     distracted.close()
+
+
+def test_gymnasium_asks_for_a_reset_between_episodes() -> None:
+    env = rlpt.envs.gym.PixelGymEnv("reacher-easy", size=24, action_repeat=500)
+    action = env.action_space.sample()
+    with pytest.raises(gymnasium.error.ResetNeeded):
+        env.step(action)
+    env.reset()
+    ends = [env.step(action)[3] for _ in range(2)]
+    assert ends == [False, True]
+    with pytest.raises(gymnasium.error.ResetNeeded):
+        env.step(action)
+    env.reset()
+    env.step(action)
 
 
 def test_unseeded_gymnasium_environments_begin_differently_and_seeded_ones_alike() -> None:
