@@ -20,7 +20,7 @@ from rlpt.errors import UsageError
 def plot(
     manifest: Path, profile: str | None, overrides: tuple[str, ...], runs: Path, data: Path, **selected: Any
 ) -> None:
-    """Draw the learning curves of what there is, pretraining's too, or a figure of the paper, as PDF and PNG.
+    """Draw learning curves of what there is, or a figure of the paper. As PDF and PNG; pretraining's curves too.
 
     MANIFEST is a file, or fig01 to fig11. Runs that are not finished are drawn up to where they are, and the figure
     says so.
@@ -79,7 +79,7 @@ def _named(figure: Path) -> Path:
 )
 @click.option("--out", type=FolderOrFile(), default=Path("runs/report"), show_default=True)
 def report(manifests: tuple[Path, ...], profiles: tuple[str, ...], folders: tuple[Path, ...], out: Path) -> None:
-    """Judge the claims of the paper, by the authors' logs and by finished runs, in one HTML page.
+    """Judge the paper's claims by the authors' logs and finished runs. In one HTML page.
 
     Without a MANIFEST it looks at those of the paper's figures and at the controls. Beside index.html it writes
     report.md and claims.json.

@@ -15,7 +15,7 @@ if TYPE_CHECKING:
 @click.command()
 @runs_option
 def doctor(runs: Path) -> None:
-    """Check rendering, device, versions and disk; say how to mend what is wrong."""
+    """Check rendering, device, versions and disk. Says how to mend what is wrong."""
     from rlpt.doctor import examine
 
     findings = examine(runs)
@@ -33,7 +33,7 @@ def doctor(runs: Path) -> None:
 @click.option("--only", "names", multiple=True, metavar="NAME", help="Only this row (repeatable).")
 @click.option("--json", "as_list", is_flag=True, help="Print a list of rows for programs.")
 def bench(device: str, precision: "Precision", names: tuple[str, ...], as_list: bool) -> None:
-    """Time rlpt beside a plain implementation of the same (benchmarks/), in one process and alternating.
+    """Time rlpt beside a plain implementation of the same. In one process and alternating (benchmarks/).
 
     \b
     Examples:

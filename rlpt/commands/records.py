@@ -31,7 +31,7 @@ if TYPE_CHECKING:
 @click.argument("run")
 @runs_option
 def show(run: str, runs: Path) -> None:
-    """Print what made a run: settings, manifest, inputs, files, machine, every interruption.
+    """Print what made a run. Settings, manifest, inputs, files, machine, every interruption.
 
     RUN is its folder, or its id as `rlpt status` lists it. It need not be finished.
 
@@ -163,7 +163,7 @@ def _repeat(manifest: "Manifest", selection: "Selection", execution: "Execution"
 @runs_option
 @click.option("--out", type=FolderOrFile(), required=True, metavar="FOLDER", help="A folder to make.")
 def export(manifest: "Manifest", selection: "Selection", runs: Path, out: Path) -> None:
-    """Copy finished runs and their figures into a Workflow Run RO-Crate, for an archive such as Zenodo.
+    """Copy finished runs into a Workflow Run RO-Crate. With their figures, for an archive such as Zenodo.
 
     \b
     Example: rlpt export experiments/demo.toml --profile smoke --out demo-crate
@@ -182,7 +182,7 @@ def export(manifest: "Manifest", selection: "Selection", runs: Path, out: Path) 
 @runs_option
 @click.option("--out", type=FolderOrFile(), required=True, metavar="FOLDER", help="Made, or added to.")
 def collect(manifest: "Manifest", selection: "Selection", runs: Path, out: Path) -> None:
-    """Keep what is small of runs, finished or not, with their figures and a page of results: for a repository.
+    """Keep what is small of runs for a repository. Finished or not, with their figures and a page of results.
 
     FOLDER is laid out like a folder of runs, so that `rlpt plot`, `rlpt report` and `rlpt verify` read it; README.md
     says what was run, what came out, with intervals, and what did not. Called again, it adds what is new.

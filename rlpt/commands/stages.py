@@ -63,7 +63,7 @@ def _run_jobs(jobs: "list[Job]", manifest: "Manifest", execution: "Execution", s
 
 generate = _stage_command(
     "generate",
-    """Stage 1: collect transitions with random actions, for inverse kinematics.
+    """Stage 1: transitions from random actions. Inverse kinematics learns from them.
 
     \b
     Example: rlpt generate experiments/fig08_ik.toml --env reacher-easy --condition ik-reacher --threads 16
@@ -71,7 +71,7 @@ generate = _stage_command(
 )
 pretrain = _stage_command(
     "pretrain",
-    """Stage 2: train encoders, on the transitions or on images.
+    """Stage 2: encoders, from the transitions or from images.
 
     \b
     Example: rlpt pretrain experiments/demo.toml --set ik.epochs=40
@@ -79,7 +79,7 @@ pretrain = _stage_command(
 )
 train = _stage_command(
     "train",
-    """Stage 3: train Soft Actor-Critic, from scratch or from an encoder.
+    """Stage 3: Soft Actor-Critic, from scratch or from an encoder.
 
     \b
     Example: rlpt train experiments/fig08_ik.toml --env walker-walk --condition baseline --seed 42 --device cuda
@@ -99,7 +99,7 @@ def run(
     cluster: dict[str, Any] | None,
     execution: "Execution",
 ) -> None:
-    """Do all that is missing, in order, then draw the figure; or submit it to Slurm.
+    """Run all that is missing, here or on Slurm, then draw the figure.
 
     \b
     Examples:
