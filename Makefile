@@ -9,7 +9,7 @@ JOBS    ?= $(shell nproc)
 DATA    ?= data
 VENV    ?= .venv
 RLPT    := $(VENV)/bin/rlpt
-PYTHON  := $(VENV)/bin/python
+VENV_PYTHON := $(VENV)/bin/python
 WHERE   := --runs $(RUNS)
 # What `make setup` was told of this environment: INSTALLED_TORCH, INSTALLED_RENDER.
 -include $(VENV)/.choices
@@ -62,10 +62,10 @@ demo: setup ## The paper's central comparison in miniature, in minutes on two co
 	$(RLPT) run experiments/demo.toml $(WHERE) --jobs $(JOBS)
 
 test: setup ## Run the tests
-	$(PYTHON) -m pytest -n $(JOBS)
+	$(VENV_PYTHON) -m pytest -n $(JOBS)
 
 test-hpc: setup ## Run the tests of Slurm, image and Apptainer (root, and their programs)
-	$(PYTHON) -m pytest -m hpc tests/hpc -n $(JOBS) --dist loadfile --durations=0
+	$(VENV_PYTHON) -m pytest -m hpc tests/hpc -n $(JOBS) --dist loadfile --durations=0
 
 lint: setup ## Check style, types and the Dockerfile
 	$(VENV)/bin/ruff check rlpt tests paper_figures benchmarks
@@ -102,7 +102,7 @@ $(CURVES): | setup
 	flock $(VENV)/.turn $(RLPT) run $(call manifest,$@) $(HOW)
 
 $(DRAWINGS): | setup
-	$(PYTHON) $(call script,$@) --profile $(PROFILE) --data $(DATA) --out $(RUNS)/figures
+	$(VENV_PYTHON) $(call script,$@) --profile $(PROFILE) --data $(DATA) --out $(RUNS)/figures
 
 image: ## Build the container image with docker, podman or buildah
 	@[ -n "$(BUILDER)" ] || { echo "make image: none of docker, podman and buildah works here; install one" >&2; exit 2; }

@@ -66,7 +66,11 @@ install_torch() {
 packages() {
   local python
   python=$(find_python)
-  "$VENV/bin/python" -m pip --version >/dev/null 2>&1 || "$python" -m venv --clear "$VENV"
+  local version='import sys; print(*sys.version_info[:2], sep=".")'
+  if ! "$VENV/bin/python" -m pip --version >/dev/null 2>&1 ||
+    [[ -n ${PYTHON:-} && $("$VENV/bin/python" -c "$version") != $("$python" -c "$version") ]]; then
+    "$python" -m venv --clear "$VENV"
+  fi
   local pip=("$VENV/bin/python" -m pip install -q --disable-pip-version-check --no-deps --require-hashes)
   # First what builds packages that come as source alone; no build asks the index for anything more.
   "${pip[@]}" -r <(awk '/^[^ ]/ { keep = /^setuptools==/ } keep' install/requirements.lock)

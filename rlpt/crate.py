@@ -119,7 +119,7 @@ class _Crate:
                 "encodingFormat": _MEDIA_TYPES[".toml"],
             },
         )
-        if manifest.profile_path.is_file():  # where the manifest looks for it
+        if manifest.profile_path:  # where the manifest looks for it
             self._add_file(manifest.profile_path, f"profiles/{manifest.profile_path.name}")
         self._files: dict[tuple[str, str], Any] = {}
         self._sessions: list[dict[str, Any]] = []

@@ -97,7 +97,8 @@ def validated(model: type[Checked], layers: list[Layer]) -> Checked:
         named = [layer.origin for layer in layers if layer.table and _holds(layer.table, keys)]
         if not named:  # a missing key, or a check over a whole table
             named = [layer.origin for layer in layers if keys and _holds(layer.table, keys[:1])] or [layers[0].origin]
-        place = ": ".join([named[-1], *([".".join(map(str, keys))] if keys else [])])
+        key = ".".join(name if name.isprintable() else repr(name) for name in map(str, keys))
+        place = f"{named[-1]}: {key}" if key else named[-1]
         more = f" (and {len(others)} more)" if others else ""
         raise UsageError(f"{place}: {_explain(model, first)}{more}") from None
 
@@ -138,8 +139,14 @@ def _explain(model: type[BaseModel], error: Any) -> str:
 
 def _accepted_keys(model: Any, keys: tuple[Any, ...]) -> list[str]:
     for key in keys:
-        if isinstance(model, type) and issubclass(model, BaseModel):
-            model = model.model_fields[key].annotation
-        else:  # a dictionary or tuple of tables: any name or number leads to one
-            model = next(each for each in get_args(model) if isinstance(each, type) and issubclass(each, BaseModel))
-    return list(model.model_fields)
+        model = model.model_fields[key].annotation if _is_model(model) else _model_in(model)
+    return list((model if _is_model(model) else _model_in(model)).model_fields)
+
+
+def _is_model(model: Any) -> bool:
+    return isinstance(model, type) and issubclass(model, BaseModel)
+
+
+def _model_in(annotation: Any) -> Any:
+    """Returns the tables' model in a dictionary, tuple or union: any name or number leads to one."""
+    return next(each for each in get_args(annotation) if _is_model(each))

@@ -138,18 +138,19 @@ def curves(manifest: Manifest, selection: Selection | None = None) -> list[Curve
 
 def plan(manifest: Manifest, selection: Selection | None = None) -> list[Job]:
     """Returns every job once, inputs before what needs them: all generate jobs, then pretrain, then train."""
-    found = {job.id: job for curve in curves(manifest, selection) for job in _with_inputs(curve.job)}
+    found = {job.id: job for curve in curves(manifest, selection) for job in with_inputs(curve.job)}
     return sorted(found.values(), key=lambda job: STAGES.index(job.stage))
 
 
 def deciding_settings(job: Job) -> set[str]:
     """Names the settings that decide a job or anything that it starts from, such as "train.steps"."""
-    return {f"{section}.{key}" for each in _with_inputs(job) for section, own in each.decides.items() for key in own}
+    return {f"{section}.{key}" for each in with_inputs(job) for section, own in each.decides.items() for key in own}
 
 
-def _with_inputs(job: Job) -> Iterator[Job]:
+def with_inputs(job: Job) -> Iterator[Job]:
+    """Yields a job after all that it starts from, directly or not."""
     for needed in job.inputs:
-        yield from _with_inputs(needed)
+        yield from with_inputs(needed)
     yield job
 
 

@@ -2,19 +2,21 @@
 
 A value comes from the paper's defaults (rlpt/settings.py), overridden by the manifest's tables, then by the profile (a
 scale, such as "lite"), then by the condition's own tables, then by what the manifest says of itself under this profile
-(`[profiles.lite]`), and last by `--set key=value`.
+(`[profiles.lite]`), and last by `--set key=value`. In each of these two, what is said of one condition goes before what
+is said of all.
 """
 
 import re
 from collections import Counter
+from collections.abc import Mapping
 from dataclasses import dataclass
+from hashlib import sha256
 from pathlib import Path
 from typing import Annotated, Any, Literal, Self
 
 from pydantic import Field, Strict, model_validator
 
 from rlpt.checkout import ROOT
-from rlpt.checksums import file_sha256
 from rlpt.data.clips import Clip, find_clip
 from rlpt.data.splits import held_out
 from rlpt.documents import Layer, Table, parse_override, read_toml, validated
@@ -110,8 +112,11 @@ class Manifest:
 
     path: Path
     profile: str
-    profile_path: Path
+    profile_path: Path | None
     "Its file; the paper's may be missing, since it changes nothing."
+    source: bytes
+    "The manifest's file, as it was read."
+    profile_source: bytes | None
     overrides: tuple[str, ...]
     "What `--set` said."
     title: str
@@ -132,18 +137,16 @@ class Manifest:
         """Returns where a run's settings come from, for its record."""
         return {
             "file": self.path.name,
-            "sha256": file_sha256(self.path),
+            "sha256": sha256(self.source).hexdigest(),
             "profile": self.profile,
-            **self._profile_text(),
+            **({} if self.profile_source is None else _profile_text(self.profile_source)),
             "set": list(self.overrides),
-            "text": self.path.read_text(encoding="utf-8"),
+            "text": self.source.decode(),
         }
 
-    def _profile_text(self) -> dict[str, str]:
-        if not self.profile_path.is_file():
-            return {}
-        text = self.profile_path.read_text(encoding="utf-8")
-        return {"profile_sha256": file_sha256(self.profile_path), "profile_text": text}
+
+def _profile_text(source: bytes) -> dict[str, str]:
+    return {"profile_sha256": sha256(source).hexdigest(), "profile_text": source.decode()}
 
 
 def load_manifest(path: Path, profile: str | None = None, overrides: tuple[str, ...] = ()) -> Manifest:
@@ -151,8 +154,8 @@ def load_manifest(path: Path, profile: str | None = None, overrides: tuple[str, 
 
     Args:
         path: the TOML file.
-        profile: a file of `profiles/` beside the manifest, or of the project, by name; None: the one that the manifest
-            names, or "paper".
+        profile: a file of `profiles/` beside the manifest, in the folder above, or of the project, by name; None: the
+            one that the manifest names, or "paper".
         overrides: `key=value` pairs, such as "train.steps=500"; values are TOML, or else plain strings.
 
     Raises:
@@ -162,8 +165,10 @@ def load_manifest(path: Path, profile: str | None = None, overrides: tuple[str, 
     profile = str(table.get("profile", "paper") if profile is None else profile)
     if not re.fullmatch(NAME, profile):
         raise UsageError(f"--profile {profile!r}: expected the name of a file of profiles/, such as lite")
-    under = _under_profiles(path, table.pop("profiles", {}))
-    profile_path = _profile_path(path, profile)
+    profiles = _profiles(path)
+    under = _under_profiles(path, table.pop("profiles", {}), profiles)
+    _require_profile(profile, profiles, str(path))
+    profile_path = profiles.get(profile)
     layers = [Layer(str(path), table), _read_profile(profile_path)]
     layers.append(Layer(f"{path}: profiles.{profile}", under.get(profile, {})))
     layers += [Layer("--set", parse_override(text)) for text in overrides]
@@ -177,8 +182,7 @@ def load_manifest(path: Path, profile: str | None = None, overrides: tuple[str, 
 
     experiments = []
     for name, condition in document.conditions.items():
-        own = Layer(f"{path}: conditions.{name}", condition.model_dump(include=set(Settings.model_fields)))
-        ordered = [layers[0], layers[1], own, *layers[2:]]
+        ordered = _in_order(layers, name)
         settings = validated(Settings, [layer.only(Settings.model_fields) for layer in ordered])
         if condition.pretrain_steps and settings.ik.transitions is None and _sets(layers, "generate", "transitions"):
             raise UsageError(
@@ -190,6 +194,8 @@ def load_manifest(path: Path, profile: str | None = None, overrides: tuple[str, 
         path=path,
         profile=profile,
         profile_path=profile_path,
+        source=path.read_bytes(),
+        profile_source=profile_path.read_bytes() if profile_path else None,
         overrides=overrides,
         title=document.title,
         environments=document.environments,
@@ -199,6 +205,19 @@ def load_manifest(path: Path, profile: str | None = None, overrides: tuple[str, 
         plot=document.plot,
         slurm=document.slurm,
     )
+
+
+def _in_order(layers: list[Layer], condition: str) -> list[Layer]:
+    """Returns what decides a condition's settings, the last word last.
+
+    Args:
+        layers: manifest, profile, what the manifest says under it, and any number of `--set`.
+        condition: its name.
+    """
+    key = f"conditions.{condition}"
+    own = [Layer(f"{each.origin}: {key}", each.table.get("conditions", {}).get(condition, {})) for each in layers]
+    manifest, profile, under, *overrides = layers
+    return [manifest, profile, own[0], under, own[2], *overrides, *own[3:]]
 
 
 def _check_steps_are_the_budgets(path: Path, layers: list[Layer], document: _Document) -> None:
@@ -284,18 +303,17 @@ def _check_environment(path: Path, key: str, name: str) -> None:
         raise UsageError(f"{path}: {key}: {error}") from None
 
 
-def _profile_path(manifest: Path, profile: str) -> Path:
-    """Finds `profiles/` beside the manifest, in the folder above, or else the project's own."""
+def _profiles(manifest: Path) -> dict[str, Path]:
+    """Returns a manifest's profiles by name: in `profiles/` beside it, in the folder above, or else the project's."""
     beside = manifest.absolute().parent
-    folders = [folder / "profiles" for folder in (beside, beside.parent, ROOT / "experiments")]
-    return next((folder for folder in folders if folder.is_dir()), folders[0]) / f"{profile}.toml"
+    folders = (ROOT / "experiments", beside.parent, beside)
+    return {file.stem: file for folder in folders for file in sorted(folder.glob("profiles/*.toml"))}
 
 
-def _read_profile(path: Path) -> Layer:
+def _read_profile(path: Path | None) -> Layer:
     """Reads what a profile says for all manifests."""
-    if path.stem == "paper" and not path.exists():  # it changes nothing
-        return Layer(str(path), {})
-    _require_profile(path, "")
+    if path is None:
+        return Layer("profile", {})
     table = read_toml(path)
     for key in ("conditions", "title", "profile", "profiles"):
         if key in table:
@@ -306,18 +324,17 @@ def _read_profile(path: Path) -> Layer:
     return Layer(str(path), table)
 
 
-def _under_profiles(path: Path, tables: Any) -> dict[str, Table]:
+def _under_profiles(path: Path, tables: Any, profiles: Mapping[str, Path]) -> dict[str, Table]:
     """Checks what a manifest says of itself under profiles: only tables, of profiles that there are."""
     if not isinstance(tables, dict) or not all(isinstance(table, dict) for table in tables.values()):
         raise UsageError(f"{path}: profiles: expected tables [profiles.NAME]")
     for name, table in tables.items():
-        _require_profile(_profile_path(path, name), f"{path}: profiles.{name}: ")
+        _require_profile(name, profiles, f"{path}: profiles.{name}")
         for key in {"profile", "profiles"} & table.keys():
             raise UsageError(f"{path}: profiles.{name}: {key}: under one profile there is no other")
     return tables
 
 
-def _require_profile(path: Path, place: str) -> None:
-    if not path.is_file() and path.stem != "paper":
-        known = ", ".join(sorted(file.stem for file in path.parent.glob("*.toml"))) or "none"
-        raise UsageError(f"{place}{path}: no profile {path.stem!r}; there are: {known}")
+def _require_profile(name: str, profiles: Mapping[str, Path], place: str) -> None:
+    if name not in profiles and name != "paper":
+        raise UsageError(f"{place}: no profile {name!r}; there are: {', '.join(sorted(profiles)) or 'none'}")

@@ -61,7 +61,7 @@ class MetricsWriter:
                 self._writers[name].writeheader()
                 file.flush()
         # TensorBoard leaves out what an interrupted process wrote for later steps.
-        self._board = SummaryWriter(str(folder / "tensorboard"), purge_step=step + 1 if resumed else None)
+        self._board = SummaryWriter(str(folder / "tensorboard"), purge_step=step + 1 if resumed else 0)
 
     def __enter__(self) -> Self:
         self._hook = threading.excepthook

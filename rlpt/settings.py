@@ -36,7 +36,7 @@ class EnvironmentSettings(Section):
     "Height and width of a frame in pixels."
     camera: Annotated[int, Field(ge=-1)] = 0
     "Camera of the model; -1 is the free camera."
-    frame_stack: Positive = 3
+    frame_stack: Annotated[int, Field(ge=1, le=255)] = 3
     action_repeat: Positive = 4
     "Control steps, dm_control's steps of an environment, that one agent step repeats its action for."
     shadows: bool = True

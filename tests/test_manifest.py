@@ -5,9 +5,8 @@ from collections.abc import Callable
 from pathlib import Path
 
 import pytest
-import tomli
 from click.testing import CliRunner
-from hypothesis import given
+from hypothesis import example, given
 from hypothesis import strategies as st
 
 from rlpt.cli import main
@@ -180,7 +179,7 @@ def test_what_a_profile_may_not_say_is_refused(write: Callable[..., Path], key: 
     [
         ("profiles = 3", "profiles: expected tables [profiles.NAME]"),
         ("profiles.small = 3", "profiles: expected tables [profiles.NAME]"),
-        ("profiles.smal.seeds = [2]", "no profile 'smal'; there are: paper, small"),
+        ("profiles.smal.seeds = [2]", "no profile 'smal'; there are: demo, lite, paper, small, smoke"),
         ("profiles.small.profile = 'paper'", "profiles.small: profile: under one profile there is no other"),
         ("profiles.small.train.stepz = 2", "profiles.small: train.stepz: unknown key; did you mean 'steps'?"),
     ],
@@ -210,17 +209,19 @@ def test_malformed_toml_is_refused(write: Callable[..., Path], text: str) -> Non
 def test_missing_files_are_named(tmp_path: Path, write: Callable[..., Path]) -> None:
     with pytest.raises(UsageError, match="no such file"):
         load_manifest(tmp_path / "absent.toml")
-    with pytest.raises(UsageError, match="no profile 'huge'; there are: paper, small"):
+    with pytest.raises(UsageError, match="no profile 'huge'; there are: demo, lite, paper, small, smoke"):
         load_manifest(write(MINIMAL), "huge")
 
 
 @given(key=st.text(max_size=12), value=st.text(max_size=12))
+@example(key='"a\\nb"', value="3")
 def test_any_override_is_taken_or_refused_in_one_line(key: str, value: str) -> None:
     path = REPOSITORY / "experiments" / "demo.toml"
     try:
         load_manifest(path, overrides=(f"{key}={value}",))
     except UsageError as error:
         assert str(error)
+        assert "\n" not in str(error)
 
 
 @pytest.mark.parametrize("profile", ["paper", "lite", "smoke", "demo"])
@@ -255,13 +256,6 @@ def test_figure_8_is_planned_as_in_the_paper() -> None:
         assert job["disk_bytes"] > 0
 
 
-def test_profiles_speak_of_manifests_that_exist() -> None:
-    experiments = REPOSITORY / "experiments"
-    known = {path.stem for path in [*experiments.glob("*.toml"), *experiments.glob("extra/*.toml")]}
-    for profile in experiments.glob("profiles/*.toml"):
-        assert set(tomli.loads(profile.read_text()).get("only", {})) <= known
-
-
 def test_a_manifest_anywhere_has_the_projects_profiles(tmp_path: Path) -> None:
     path = tmp_path / "manifest.toml"
     path.write_text(MINIMAL)
@@ -269,6 +263,26 @@ def test_a_manifest_anywhere_has_the_projects_profiles(tmp_path: Path) -> None:
     assert load_manifest(path, "smoke").experiments[0].settings.train.steps < 1000
     with pytest.raises(UsageError, match="no profile 'smole'; there are: demo, lite, paper, smoke"):
         load_manifest(path, "smole")
+
+
+def test_what_is_said_of_a_condition_goes_before_what_is_said_of_all(write: Callable[..., Path]) -> None:
+    path = write(
+        MINIMAL + "[profiles.small.train]\nsteps = 3000\n[profiles.small.conditions.baseline.train]\nsteps = 2000\n"
+    )
+    assert load_manifest(path, "small").experiments[0].settings.train.steps == 2000
+    both = ("conditions.baseline.train.steps=5000", "train.steps=7000")
+    for overrides in (both, both[::-1]):
+        assert load_manifest(path, "small", overrides).experiments[0].settings.train.steps == 5000
+    assert load_manifest(path, "small", both[1:]).experiments[0].settings.train.steps == 7000
+
+
+def test_a_record_tells_of_the_file_that_was_read(write: Callable[..., Path]) -> None:
+    path = write(MINIMAL)
+    manifest = load_manifest(path, "small")
+    before = manifest.describe()
+    path.write_text(MINIMAL + "[train]\nsteps = 3\n")
+    assert manifest.describe() == before
+    assert before["text"] == MINIMAL
 
 
 def test_clips_with_one_name_are_refused(tmp_path: Path) -> None:

@@ -97,6 +97,8 @@ def cancel(manifest: "Manifest", selection: "Selection", runs: "Path") -> None:
     queue = Queue(runs)
     found = queue.tasks()
     selected = {job.id for job in plan(manifest, selection)}
+    needed = _needed_by_others(manifest, found, selected)
+    selected -= needed
     wanted = {found[job] for job in selected if job in found}
     foreign = {task for task in wanted if task.user != user()}
     shared = {task: others for task in wanted - foreign if (others := _others(task, found, selected, runs))}
@@ -104,6 +106,8 @@ def cancel(manifest: "Manifest", selection: "Selection", runs: "Path") -> None:
     if tasks:
         queue.cancel(tasks)
     click.echo(f"cancelled {len(tasks)} tasks of {len({task.array for task in tasks})} arrays")
+    if kept := sorted(needed & found.keys()):
+        click.echo(f"left alone: {', '.join(kept)}: queued runs that are not selected need them")
     if shared:
         click.echo(
             f"left alone: {_ids(shared)}, which run jobs that are not selected too: "
@@ -113,6 +117,14 @@ def cancel(manifest: "Manifest", selection: "Selection", runs: "Path") -> None:
     if foreign:
         owners = ", ".join(sorted({task.user for task in foreign}))
         click.echo(f"left alone: {_ids(foreign)}, which only {owners} can cancel")
+
+
+def _needed_by_others(manifest: "Manifest", found: "Iterable[str]", selected: "set[str]") -> "set[str]":
+    """Returns what the manifest's queued training runs start from, but for the selected ones."""
+    from rlpt.jobs import plan, with_inputs
+
+    others = [job for job in plan(manifest) if job.stage == "train" and job.id in found and job.id not in selected]
+    return {needed.id for job in others for needed in with_inputs(job) if needed is not job}
 
 
 def _others(task: "QueuedTask", found: "dict[str, QueuedTask]", selected: "set[str]", runs: "Path") -> "list[str]":

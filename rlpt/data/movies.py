@@ -22,6 +22,7 @@ def write_movie(path: Path, frames: Sequence[np.ndarray], rate: Fraction | int) 
         stream = container.add_stream("libx264", rate=rate)
         stream.height, stream.width, _ = frames[0].shape
         stream.pix_fmt = "yuv420p"
+        stream.codec_context.thread_count = 1  # x264 encodes otherwise, and so writes other bytes, for every number
         for frame in frames:
             container.mux(stream.encode(av.VideoFrame.from_ndarray(frame, format="rgb24")))
         container.mux(stream.encode(None))

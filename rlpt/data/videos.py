@@ -40,7 +40,7 @@ def _decoded_images(path: Path) -> Iterator[np.ndarray]:
     """Yields a video's frames in order, uint8 [height, width, 3], at least one and all of one shape."""
     import av
 
-    count = 0
+    count = discarded = 0
     try:
         with av.open(str(path)) as container:
             if not container.streams.video:
@@ -49,19 +49,24 @@ def _decoded_images(path: Path) -> Iterator[np.ndarray]:
             declared, shape = stream.frames, (stream.height, stream.width, 3)
             if min(shape[:2]) < 2:
                 raise UsageError(f"{path}: frames are {shape[1]} × {shape[0]} pixels; give a video of at least 2 × 2")
-            for count, frame in enumerate(container.decode(stream), 1):
-                image = frame.to_ndarray(format="rgb24")
-                if image.shape != shape:
-                    raise UsageError(f"{path}: the frames' size changes at frame {count}; encode it anew with one size")
-                yield image
+            for packet in container.demux(stream):
+                discarded += packet.is_discard  # cut off by an edit list, as when a clip is trimmed without encoding it
+                for frame in packet.decode():
+                    count += 1
+                    image = frame.to_ndarray(format="rgb24")
+                    if image.shape != shape:
+                        raise UsageError(
+                            f"{path}: the frames' size changes at frame {count}; encode it anew with one size"
+                        )
+                    yield image
     except (av.FFmpegError, OSError, ValueError) as error:  # metadata that is no text is a ValueError
         reason = getattr(error, "strerror", None) or type(error).__name__
         remedy = _GET_AGAIN if path.is_file() else "check the path"
         raise UsageError(f"{path}: not readable as a video ({reason}); {remedy}") from None
     if count == 0:
         raise UsageError(f"{path}: a video without frames; {_GET_AGAIN}")
-    if count < declared:
-        raise UsageError(f"{path}: damaged, {count} of its {declared} frames can be read; {_GET_AGAIN}")
+    if count < declared - discarded:
+        raise UsageError(f"{path}: damaged, {count} of its {declared - discarded} frames can be read; {_GET_AGAIN}")
 
 
 def _scale(images: np.ndarray, size: int) -> np.ndarray:

@@ -97,3 +97,18 @@ def test_cancelling_spares_what_is_another_user_s(slurm: Path, tmp_path: Path, j
     said, _ = run("cancel", f"--runs={tmp_path}")
     assert said == "cancelled 1 tasks of 1 arrays\nleft alone: 8_0, which only someone can cancel\n"
     assert (slurm / "cancelled").read_text() == "7_0\n"
+
+
+def test_cancelling_spares_what_queued_runs_start_from(slurm: Path, tmp_path: Path) -> None:
+    seeds = "seeds=[37,42]"
+    data, encoder, *_ = plan(load_manifest(DEMO, "smoke", (seeds,)))
+    first, second = (job for job in plan(load_manifest(DEMO, "smoke", (seeds,))) if job.inputs == (encoder,))
+    in_queue(slurm, tmp_path, 7, [data.id])
+    in_queue(slurm, tmp_path, 8, [encoder.id])
+    in_queue(slurm, tmp_path, 9, [first.id], [second.id])
+    where = (f"--runs={tmp_path}", f"--set={seeds}")
+    said, _ = run("cancel", *where, f"--seed={first.seed}")
+    kept = ", ".join(sorted((data.id, encoder.id)))
+    assert said == f"cancelled 1 tasks of 1 arrays\nleft alone: {kept}: queued runs that are not selected need them\n"
+    assert (slurm / "cancelled").read_text() == "9_0\n"
+    assert run("cancel", *where)[0] == "cancelled 4 tasks of 3 arrays\n"
