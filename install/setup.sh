@@ -51,11 +51,12 @@ system() {
 install_torch() {
   local wanted=${TORCH:-}
   [[ -n $wanted ]] || { [[ -e /dev/nvidiactl ]] && wanted=cuda || wanted=cpu; }
-  if [[ $wanted == cpu ]] && "${pip[@]}" -r install/torch-cpu.lock 2>/dev/null; then
-    return
+  if [[ $wanted == cpu ]]; then
+    local complaint
+    complaint=$("${pip[@]}" -r install/torch-cpu.lock 2>&1) && return
+    echo "setup: no CPU build of PyTorch (the lock file knows that for Python 3.11 on x86_64, where the package index offers" \
+      "it): ${complaint##*$'\n'}; taking the standard one (3 GB)"
   fi
-  [[ $wanted == cuda ]] || echo "setup: no CPU build of PyTorch that the lock file knows (it does for Python 3.11 on x86_64," \
-    "where the package index offers it); taking the standard one (3 GB)"
   # For pip the CPU build is as good as any of its version.
   local installed again=""
   installed=$("$VENV/bin/python" -m pip show torch 2>/dev/null || true)

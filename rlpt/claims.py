@@ -81,7 +81,7 @@ class Claim(Section):
     metric: Metric
     compare: Annotated[list[Comparison], Field(min_length=1)]
     check: bool = False
-    "A control that the paper lacks, not one of its claims."
+    "A control that the paper lacks, or a reading that its text leaves open: not one of its claims."
 
     @property
     def figures(self) -> list[int]:
@@ -116,18 +116,12 @@ def check_claims(claims: Mapping[str, Claim], manifests: Mapping[str, Manifest],
     """Raises UsageError if a claim names a manifest that there is not, or what its manifest (by name) does not have."""
     for name, claim in claims.items():
         for each in claim.compare:
-            _check(f"{path}: claims.{name}", claim, each, each.environments, manifests)
+            _check(f"{path}: claims.{name}", claim, each, manifests)
             if each.than:
-                _check(f"{path}: claims.{name}: than", each.than, each.than, each.environments, manifests)
+                _check(f"{path}: claims.{name}: than", each.than, each.than, manifests)
 
 
-def _check(
-    place: str,
-    source: Claim | Gain,
-    conditions: Comparison | Gain,
-    environments: list[str],
-    manifests: Mapping[str, Manifest],
-) -> None:
+def _check(place: str, source: Claim | Gain, conditions: Comparison | Gain, manifests: Mapping[str, Manifest]) -> None:
     name = source.manifest
     if not any((ROOT / "experiments" / folder / f"{name}.toml").is_file() for folder in ("", "extra")):
         raise UsageError(f"{place}: manifest {name!r} is neither in experiments/ nor in experiments/extra/")
@@ -137,14 +131,10 @@ def _check(
         return
     manifest = manifests[name]
     known = [experiment.name for experiment in manifest.experiments]
-    for key, given, there in (
-        ("condition", listed(conditions.condition), known),
-        ("versus", listed(conditions.versus), known),
-        ("environment", [each for each in environments if each], manifest.environments),
-    ):
-        for value in given:
-            if value not in there:
-                raise UsageError(f"{place}: {key} {value!r} is not in {manifest.path}: {', '.join(there)}")
+    for key, given in (("condition", conditions.condition), ("versus", conditions.versus)):
+        for value in listed(given):
+            if value not in known:
+                raise UsageError(f"{place}: {key} {value!r} is not in {manifest.path}: {', '.join(known)}")
 
 
 def listed(value: str | list[str]) -> list[str]:

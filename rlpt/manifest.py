@@ -183,6 +183,8 @@ def load_manifest(path: Path, profile: str | None = None, overrides: tuple[str, 
     experiments = []
     for name, condition in document.conditions.items():
         ordered = _in_order(layers, name)
+        if document.budget:
+            ordered.append(Layer(f"{path}: budget", {"train": {"steps": document.budget}}))
         settings = validated(Settings, [layer.only(Settings.model_fields) for layer in ordered])
         if condition.pretrain_steps and settings.ik.transitions is None and _sets(layers, "generate", "transitions"):
             raise UsageError(

@@ -17,7 +17,7 @@ Measurement = Callable[[], float]
 
 @dataclass(frozen=True)
 class Case:
-    """A pair to measure. Before it is handed out, both sides have shown that they compute the same."""
+    """A pair to measure. Of a computation, both sides have shown that they compute the same."""
 
     unit: str
     ours: Measurement

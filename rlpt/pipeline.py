@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from rlpt.checksums import verified
+from rlpt.checksums import file_sha256, verified
 from rlpt.errors import UsageError
 from rlpt.estimates import steps
 from rlpt.failures import explained
@@ -82,8 +82,6 @@ def run_job(
         )
     how = {"device": str(device), "deterministic": execution.deterministic}
     record: dict[str, Any] = {"job": {"id": job.id, "digest": job.digest}, "manifest": manifest}
-    if job.clip:
-        record["video"] = {"name": job.clip.name, "sha256": job.clip.sha256}
     with (
         explained(job, execution.runs),  # what goes wrong with the folder itself
         folder.claim(job.identity(), record, how) as work,
@@ -97,6 +95,8 @@ def run_job(
             {"stage": needed.stage, "id": needed.id, "file": path.name, "sha256": sha256}
             for needed, (path, sha256) in zip(job.inputs, inputs, strict=True)
         ]
+        if job.clip:
+            record["video"] = {"name": job.clip.name, "sha256": file_sha256(job.clip.locate(execution.data))}
         checkpoints = Checkpoints(work / CHECKPOINT_FILE, execution.schedule, job.digest, stop)
         report = _noted(bar, work / PROGRESS_FILE)
         task = _Task(job, [path for path, _ in inputs], work, execution.data, device, checkpoints, report)

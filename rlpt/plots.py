@@ -1,6 +1,5 @@
 """Learning curves from run folders, as figures that could go into a paper."""
 
-from collections import Counter
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -17,6 +16,7 @@ from rlpt.figures import COLOURS, STYLE, made_by, save_figure, stamp
 from rlpt.jobs import Curve, Selection, curves
 from rlpt.manifest import Manifest
 from rlpt.pretraining_plots import draw_pretraining_curves
+from rlpt.results import grouped
 from rlpt.run_files import episodes_folder, read_returns
 from rlpt.stats import curve_band
 
@@ -181,12 +181,19 @@ def _caption(figure: Figure, manifest: Manifest, planned: list[Curve], shown: li
 
 def _repetitions(drawn: list[Curve]) -> str:
     """Says what the mean is over, and what the band is: of two or three runs, all that lies between them."""
-    counts = {"seeds": len({curve.seed for curve in drawn}), "videos": len({curve.clip for curve in drawn})}
-    repeated = " and ".join(f"{count} {kind}" for kind, count in counts.items() if count > 1)
+    means = grouped(drawn, lambda curve: (curve.environment, curve.condition)).values()
+    counts = {
+        "seeds": sorted({len({curve.seed for curve in own}) for own in means}),
+        "videos": sorted({len({curve.clip for curve in own}) for own in means}),
+    }
+    repeated = " and ".join(
+        f"{'–'.join(map(str, dict.fromkeys((each[0], each[-1]))))} {kind}"
+        for kind, each in counts.items()
+        if each and each[-1] > 1
+    )
     if not repeated:
-        return "one seed, so no interval" if drawn else "no runs yet"
-    runs = max(Counter((curve.environment, curve.condition) for curve in drawn).values())
-    band = "the runs' range" if runs <= 3 else "the 95 % bootstrap interval"
+        return "one run each, so no interval" if drawn else "no runs yet"
+    band = "the runs' range" if max(map(len, means)) <= 3 else "the 95 % bootstrap interval"
     return f"mean over {repeated}, shaded {band}; thin: single runs"
 
 

@@ -16,6 +16,7 @@ from rlpt.manifest import Manifest
 from rlpt.run_files import EPOCHS_FILE
 
 _PANEL = (4.2, 2.6)
+_MARKERS = "o^sDvP"
 _COLUMNS = 3
 "Of the legend, whose names may be long."
 
@@ -64,7 +65,7 @@ def draw_pretraining_curves(manifest: Manifest, selection: Selection, runs: Path
         figure = Figure(figsize=(width * len(kinds), height + 0.2 * -(-len(shown) // _COLUMNS)), layout="constrained")
         for index, kind in enumerate(kinds):
             own = {name: each for name, each in names.items() if each.kind == kind}
-            _draw(own, kind, _colours(names, manifest), figure.add_subplot(1, len(kinds), index + 1))
+            _draw(own, kind, _looks(names, manifest), figure.add_subplot(1, len(kinds), index + 1))
         figure.legend(loc="outside upper center", ncols=min(_COLUMNS, len(shown)), frameon=False)
         lines = [
             f"{manifest.title}: the encoders. Solid: held-out data after each epoch; dotted: training data during it, "
@@ -97,25 +98,31 @@ def _read(job: Job, runs: Path) -> Iterator[_Shown]:
 
 
 def _names(shown: list[_Shown], manifest: Manifest) -> dict[str, _Shown]:
-    """Names each encoder after the condition that uses it, or, where one uses several, after its job and seed."""
+    """Names each encoder after the condition that uses it, or, where one uses several, after its job."""
     labels = {encoder.id: curve.label for curve in reversed(curves(manifest)) for encoder in curve.job.inputs}
     found = {labels[each.job.id]: each for each in shown}
     if len(found) == len(shown):
         return found
-    return {f"{each.job.slug}-s{each.job.seed}" if each.job.seed else each.job.slug: each for each in shown}
+    found = {f"{each.job.slug}-s{each.job.seed}" if each.job.seed else each.job.slug: each for each in shown}
+    return found if len(found) == len(shown) else {each.job.id: each for each in shown}
 
 
-def _colours(names: Iterable[str], manifest: Manifest) -> dict[str, str]:
-    """Returns a colour for each name: a condition's own, if that is what it is."""
+def _looks(names: Iterable[str], manifest: Manifest) -> dict[str, tuple[str, str]]:
+    """Returns a colour and a marker for each name: a condition's own colour, if that is what it is."""
     order = [experiment.condition.label for experiment in manifest.experiments]
     order = order if set(names) <= set(order) else list(names)
-    return {name: COLOURS[at % len(COLOURS)] for at, name in enumerate(order)}
+    return {
+        name: (COLOURS[at % len(COLOURS)], _MARKERS[at // len(COLOURS) % len(_MARKERS)])
+        for at, name in enumerate(order)
+    }
 
 
-def _draw(named: dict[str, _Shown], kind: _Kind, colours: dict[str, str], axes: Axes) -> None:
+def _draw(named: dict[str, _Shown], kind: _Kind, looks: dict[str, tuple[str, str]], axes: Axes) -> None:
     for name, each in named.items():
-        updates, colour = each.epochs["updates"], colours[name]
-        axes.plot(updates, each.epochs[kind.held_out], color=colour, linewidth=1.2, marker=".", label=name)
+        updates, (colour, marker) = each.epochs["updates"], looks[name]
+        axes.plot(
+            updates, each.epochs[kind.held_out], color=colour, linewidth=1.2, marker=marker, markersize=3, label=name
+        )
         axes.plot(updates, each.epochs[kind.training], color=colour, linewidth=0.8, linestyle=":")
     axes.set_xlabel("updates")
     axes.set_ylabel(kind.axis)

@@ -9,9 +9,10 @@ from typing import Any, TypeVar
 import numpy as np
 import pandas as pd
 
+from rlpt.checkout import ROOT
 from rlpt.data.splits import held_out
 from rlpt.jobs import Curve, Job, curves
-from rlpt.manifest import Manifest
+from rlpt.manifest import Manifest, load_manifest
 from rlpt.run_files import EPISODES_FILE, SUMMARY_FILE, read_json, read_returns, require_whole, session_seconds
 from rlpt.stats import area_under_curve, early_score, final_score
 
@@ -57,7 +58,7 @@ class Run:
     """One finished training run."""
 
     figure: int
-    "Of the paper; 0: none."
+    "Of the paper; 0: none, as for a copy of its manifest with other settings."
     manifest: str
     "Name of the manifest that asked for it; empty for the authors' runs."
     environment: str
@@ -136,7 +137,11 @@ class DataSet:
         return [
             run
             for run in self.runs
-            if (run.manifest == manifest if self.profile else run.figure == figure)
+            if (
+                run.manifest == manifest and run.figure == figure_number(manifest)
+                if self.profile
+                else run.figure == figure
+            )
             and run.environment == environment
             and run.condition in wanted
         ]
@@ -172,6 +177,7 @@ def load_runs(manifests: Sequence[Manifest], folders: Sequence[Path], name: str)
     """
     planned = [(manifest, curve) for manifest in manifests for curve in curves(manifest)]
     shared = {manifest.name: _shared_steps(manifest) for manifest in manifests}
+    in_paper = {manifest.name: _jobs_of_the_paper(manifest) for manifest in manifests}
     summaries = _read_summaries({job.id: job for _, curve in planned for job in curve.job.inputs}.values(), folders)
     encoders, classifiers, found = {}, {}, []
     for manifest, curve in planned:
@@ -184,7 +190,8 @@ def load_runs(manifests: Sequence[Manifest], folders: Sequence[Path], name: str)
         runs = _folder_of(curve.job, folders)
         if runs is not None:
             encoder = encoders.get(curve.job.inputs[0].id) if curve.job.inputs else None
-            found += _load_run(manifest, curve, runs, encoder, shared[manifest.name])
+            figure = figure_number(manifest.name) if curve.job.id in in_paper[manifest.name] else 0
+            found += _load_run(manifest, figure, curve, runs, encoder, shared[manifest.name])
     count = len({curve.job.id for _, curve in planned})
     own = tuple(_without_borrowed(found, planned))
     return DataSet(name, manifests[0].profile, own, tuple(encoders.values()), tuple(classifiers.values()), count)
@@ -209,7 +216,21 @@ def _shared_steps(manifest: Manifest) -> int:
     return min(experiment.settings.train.steps for experiment in manifest.experiments)
 
 
-def _load_run(manifest: Manifest, curve: Curve, runs: Path, encoder: Encoder | None, shared: int) -> list[Run]:
+def _jobs_of_the_paper(manifest: Manifest) -> set[str]:
+    """Returns the ids of a manifest's training runs that are also those of the project's manifest of this name.
+
+    At the paper's size, what has other settings is not the paper's. Smaller profiles are no one's but ours.
+    """
+    ids = {curve.job.id for curve in curves(manifest)}
+    original = ROOT / "experiments" / manifest.path.name
+    if manifest.profile != "paper" or not original.is_file():
+        return ids
+    return ids & {curve.job.id for curve in curves(load_manifest(original, "paper"))}
+
+
+def _load_run(
+    manifest: Manifest, figure: int, curve: Curve, runs: Path, encoder: Encoder | None, shared: int
+) -> list[Run]:
     """Reads one run folder; nothing if not one episode ended in it, within the steps that all conditions train for."""
     path = curve.job.folder(runs).path
     require_whole(path, EPISODES_FILE)
@@ -219,7 +240,7 @@ def _load_run(manifest: Manifest, curve: Curve, runs: Path, encoder: Encoder | N
         return []
     seconds, steps = session_seconds(path), curve.job.settings.train.steps
     run = Run(
-        figure=figure_number(manifest.name),
+        figure=figure,
         manifest=manifest.name,
         environment=curve.environment,
         condition=curve.condition,

@@ -71,11 +71,7 @@ def test_gains_are_of_returns(tmp_path: Path) -> None:
 def test_a_claim_about_what_is_not_in_the_manifest_is_refused(tmp_path: Path) -> None:
     manifest = load_manifest(REPOSITORY / "experiments" / "fig08_ik.toml")
     path = tmp_path / "claims.toml"
-    for old, new in (
-        ('"ik-walker"', '"ik-wlaker"'),
-        ('"baseline"', '["baseline", "nobody"]'),
-        ('"walker-walk"', '"humanoid-run"'),
-    ):
+    for old, new in (('"ik-walker"', '"ik-wlaker"'), ('"baseline"', '["baseline", "nobody"]')):
         path.write_text(ENTRY.replace(old, new))
         with pytest.raises(UsageError, match=r"claims\.one: \w+ .* is not in .*fig08_ik\.toml"):
             check_claims(load_claims(path), {"fig08_ik": manifest}, path)
@@ -100,3 +96,5 @@ def test_every_claim_fits_its_manifest_and_says_where_it_is_from() -> None:
     for claim in claims.values():
         assert claim.manifest in manifests
         assert claim.section
+        for each in claim.compare:
+            assert set(each.environments) <= {"", *manifests[claim.manifest].environments}

@@ -276,6 +276,12 @@ def test_what_is_said_of_a_condition_goes_before_what_is_said_of_all(write: Call
     assert load_manifest(path, "small", both[1:]).experiments[0].settings.train.steps == 7000
 
 
+def test_a_budget_may_be_larger_than_the_steps_of_a_run_without_one(write: Callable[..., Path]) -> None:
+    text = "budget = 400_000\n" + MINIMAL.replace('pretrain = "ik"', 'pretrain = "ik"\npretrain_steps = 200_000')
+    manifest = load_manifest(write(text + "[train]\nrandom_steps = 90_000\n"))
+    assert [each.settings.train.steps for each in manifest.experiments] == [400_000, 200_000]
+
+
 def test_a_record_tells_of_the_file_that_was_read(write: Callable[..., Path]) -> None:
     path = write(MINIMAL)
     manifest = load_manifest(path, "small")

@@ -72,7 +72,7 @@ def legend_and_colours(
     for job in jobs:
         write_text(job.folder(runs).partial / "epochs.csv", "step,updates,train_r2,test_r2\n1,10,0.1,0.2\n")
     (axes,) = drawn(manifest, runs, monkeypatch).axes
-    return {str(line.get_label()): line.get_color() for line in axes.lines if line.get_marker() == "."}
+    return {str(line.get_label()): line.get_color() for line in axes.lines if line.get_linestyle() == "-"}
 
 
 def test_an_encoder_has_the_name_and_colour_of_the_condition_that_uses_it(
@@ -92,6 +92,37 @@ def test_several_encoders_of_one_condition_have_their_own_names(
     found = legend_and_colours(manifest, jobs, tmp_path, monkeypatch)
     assert found == dict(zip([job.slug for job in jobs], COLOURS, strict=False))
     assert len(found) == 3
+
+
+def test_all_encoders_of_a_figure_look_different(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    manifest = load_manifest(EXPERIMENTS / "fig10_ik_distracted.toml", "lite")
+    jobs = [job for job in plan(manifest) if job.stage == "pretrain"]
+    assert len(legend_and_colours(manifest, jobs, tmp_path, monkeypatch)) == len(jobs) == 9
+    (axes,) = drawn(manifest, tmp_path, monkeypatch).axes
+    looks = {(line.get_color(), line.get_marker()) for line in axes.lines if line.get_linestyle() == "-"}
+    assert len(looks) == 9
+
+
+def test_encoders_that_differ_in_a_setting_alone_have_their_own_lines(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    path = tmp_path / "mine.toml"
+    path.write_text(
+        """title = "t"
+environments = ["reacher-easy", "walker-walk"]
+seeds = [1]
+[conditions.one]
+label = "one"
+pretrain = "ik"
+[conditions.other]
+label = "other"
+pretrain = "ik"
+ik = { dropout = 0.1 }
+"""
+    )
+    manifest = load_manifest(path, "lite")
+    jobs = [job for job in plan(manifest) if job.stage == "pretrain"]
+    assert set(legend_and_colours(manifest, jobs, tmp_path, monkeypatch)) == {job.id for job in jobs}
 
 
 def test_the_report_has_the_same_colours() -> None:

@@ -87,7 +87,7 @@ def test_the_authors_logs_alone_are_worth_a_report(tmp_path: Path) -> None:
     assert "none is finished yet" in page
     assert page.count("learned nothing") >= 4
     text = (tmp_path / "out" / "report.md").read_text(encoding="utf-8")
-    assert "| Out of a budget" in text
+    assert "| `small-budget`: Out of a budget" in text
     assert text.count("**learned nothing**") == 3
     for line in text.splitlines():
         assert not line.startswith("|") or line.endswith("|")

@@ -58,6 +58,17 @@ def test_what_leads_up_to_the_end_is_compared_over_steps_that_all_conditions_hav
     assert {run.scores["final"] for run in data.runs} == {100, 900}
 
 
+def test_a_copy_with_other_settings_is_never_held_against_the_paper(tmp_path: Path) -> None:
+    text = FIGURE_8.read_text()
+    for place, name in (("same", ""), ("other", "[train]\nsteps = 3000\n")):
+        (tmp_path / place).mkdir()
+        copy = tmp_path / place / FIGURE_8.name
+        copy.write_text(f"{text}\n{name}")
+        data = finish(load_manifest(copy), tmp_path / place / "runs", 12)
+        assert len(agreements(data, load_published())) == (24 if place == "same" else 0)
+        assert len(data.select(8, "fig08_ik", "reacher-easy", ["baseline"])) == (3 if place == "same" else 0)
+
+
 def test_unfinished_runs_are_left_out_and_folders_add_up(tmp_path: Path) -> None:
     manifest = load_manifest(FIGURE_8)
     first, second, *_ = curves(manifest)

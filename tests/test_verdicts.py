@@ -94,11 +94,11 @@ def test_gains_of_two_experiments_are_compared_without_pairs() -> None:
     """A gain of about 100 against one of about 30, each over its own baseline."""
     here = [run("ik-walker", seed, 400 + seed) for seed in (1, 2, 3)]
     here += [run("baseline", seed, 300) for seed in (1, 2, 3)]
-    there = [replace(run("ik", seed, 130 - seed), figure=10, manifest="fig10") for seed in (1, 2, 3)]
-    there += [replace(run("baseline", seed, 100), figure=10, manifest="fig10") for seed in (1, 2, 3)]
-    entry = claim(Gain(figure=10, manifest="fig10", condition="ik", versus="baseline"))
+    there = [replace(run("ik", seed, 130 - seed), figure=10, manifest="fig10_ik") for seed in (1, 2, 3)]
+    there += [replace(run("baseline", seed, 100), figure=10, manifest="fig10_ik") for seed in (1, 2, 3)]
+    entry = claim(Gain(figure=10, manifest="fig10_ik", condition="ik", versus="baseline"))
     (found,) = judge(entry, data(*here, *there)).findings
-    assert (found.condition, found.versus) == ("ik-walker − baseline", "ik − baseline of fig10")
+    assert (found.condition, found.versus) == ("ik-walker − baseline", "ik − baseline of fig10_ik")
     assert found.difference is not None
     assert found.difference.value == pytest.approx(102 - 28)
     assert not found.difference.paired
