@@ -1,8 +1,12 @@
 """Numbers that README and docs/fidelity.md give of the kept results are those of their files."""
 
 import pandas as pd
+import pytest
 
+from rlpt.agreement import against_baseline
+from rlpt.manifest import load_manifest
 from rlpt.number_text import gap
+from rlpt.results import grouped, load_runs
 from rlpt.stats import difference, final_score
 from tests.conftest import REPOSITORY
 
@@ -31,3 +35,15 @@ def test_the_documents_say_how_far_two_runs_of_one_seed_part() -> None:
         assert gap(difference(own, both, pair=False)) in fidelity
         if environment == "reacher-easy":
             assert gap(difference(own, both, pair=False)) in readme
+
+
+@pytest.mark.parametrize("manifest", ["fig08_ik", "fig11_budget"])
+def test_readme_gives_every_difference_of_the_kept_results(manifest: str) -> None:
+    readme = (REPOSITORY / "README.md").read_text(encoding="utf-8")
+    folder = REPOSITORY / "results" / "lite" / manifest.partition("_")[0]
+    data = load_runs([load_manifest(REPOSITORY / "experiments" / f"{manifest}.toml", "lite")], [folder], "kept")
+    conditions = grouped(data.runs, lambda run: (run.environment, run.condition)).values()
+    differences = [gap(against_baseline(runs, data)) for runs in conditions if runs[0].pretrained]
+    assert len(differences) == {"fig08_ik": 9, "fig11_budget": 3}[manifest]
+    for text in differences:
+        assert text in readme
