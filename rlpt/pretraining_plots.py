@@ -18,7 +18,8 @@ from rlpt.run_files import EPOCHS_FILE
 _PANEL = (4.2, 2.6)
 _MARKERS = "o^sDvP"
 _COLUMNS = 3
-"Of the legend, whose names may be long."
+_HANDLE, _LETTER = 0.6, 0.075
+"Inches that the legend takes for a line and for a letter."
 
 
 @dataclass(frozen=True)
@@ -62,11 +63,12 @@ def draw_pretraining_curves(manifest: Manifest, selection: Selection, runs: Path
     names = _names(shown, manifest)
     width, height = _PANEL
     with mpl.rc_context(STYLE):
-        figure = Figure(figsize=(width * len(kinds), height + 0.2 * -(-len(shown) // _COLUMNS)), layout="constrained")
+        columns = _columns(names, width * len(kinds))
+        figure = Figure(figsize=(width * len(kinds), height + 0.2 * -(-len(shown) // columns)), layout="constrained")
         for index, kind in enumerate(kinds):
             own = {name: each for name, each in names.items() if each.kind == kind}
             _draw(own, kind, _looks(names, manifest), figure.add_subplot(1, len(kinds), index + 1))
-        figure.legend(loc="outside upper center", ncols=min(_COLUMNS, len(shown)), frameon=False)
+        figure.legend(loc="outside upper center", ncols=columns, frameon=False)
         lines = [
             f"{manifest.title}: the encoders. Solid: held-out data after each epoch; dotted: training data during it, "
             "with dropout if there is any.",
@@ -105,6 +107,13 @@ def _names(shown: list[_Shown], manifest: Manifest) -> dict[str, _Shown]:
         return found
     found = {f"{each.job.slug}-s{each.job.seed}" if each.job.seed else each.job.slug: each for each in shown}
     return found if len(found) == len(shown) else {each.job.id: each for each in shown}
+
+
+def _columns(names: Iterable[str], width: float) -> int:
+    """Returns how many of the legend's names fit beside each other into so many inches, at most three."""
+    entries = list(names)
+    fitting = int(width / (_HANDLE + _LETTER * max(map(len, entries))))
+    return max(1, min(_COLUMNS, len(entries), fitting))
 
 
 def _looks(names: Iterable[str], manifest: Manifest) -> dict[str, tuple[str, str]]:

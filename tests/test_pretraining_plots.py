@@ -98,9 +98,15 @@ def test_all_encoders_of_a_figure_look_different(tmp_path: Path, monkeypatch: py
     manifest = load_manifest(EXPERIMENTS / "fig10_ik_distracted.toml", "lite")
     jobs = [job for job in plan(manifest) if job.stage == "pretrain"]
     assert len(legend_and_colours(manifest, jobs, tmp_path, monkeypatch)) == len(jobs) == 9
-    (axes,) = drawn(manifest, tmp_path, monkeypatch).axes
+    figure = drawn(manifest, tmp_path, monkeypatch)
+    (axes,) = figure.axes
     looks = {(line.get_color(), line.get_marker()) for line in axes.lines if line.get_linestyle() == "-"}
     assert len(looks) == 9
+    (legend,) = figure.legends
+    figure.draw_without_rendering()
+    extent = legend.get_window_extent()
+    assert extent.x0 >= 0
+    assert extent.x1 <= figure.bbox.x1, "long names are not cut off"
 
 
 def test_encoders_that_differ_in_a_setting_alone_have_their_own_lines(
