@@ -31,7 +31,7 @@ conclude() { # a job's number, its status
   line=$(tail -c +$((begin[$1] + 1)) "$runs/logs/$job.log" | tail -n 1)
   if [[ -d $runs/$stage/$job ]]; then
     echo "done: $job"
-  elif [[ $asked && $2 =~ ^(0|75|138|143)$ ]]; then # saved, held elsewhere, or not yet listening
+  elif [[ $asked && $2 =~ ^(0|75|138|143|-1)$ ]]; then # saved, held elsewhere, not yet listening, unknown
     echo "stopped $asked: $job"
     paused+=("$job")
   elif [[ $2 == 75 && ${busy[$1]:=0} -lt 20 ]]; then # for 10 minutes
@@ -62,7 +62,7 @@ while [[ ${#pids[@]} -gt 0 ]]; do
   fi
   for n in "${!pids[@]}"; do
     kill -0 "${pids[n]}" 2>/dev/null && continue
-    wait "${pids[n]}"
+    wait "${pids[n]}" # which a signal ends too, with 138, 143 or, in bash 5.2, -1
     status=$?
     unset "pids[n]"
     conclude "$n" "$status"
