@@ -62,6 +62,9 @@ def test_gains_are_of_returns(tmp_path: Path) -> None:
         path.write_text(text)
         with pytest.raises(UsageError, match=r"claims\.one: than compares gains in returns"):
             load_claims(path)
+    path.write_text(entry.replace("than = {", "than = { manifst = 1,"))
+    with pytest.raises(UsageError, match=r"than\.manifst: unknown key; did you mean 'manifest'\?"):
+        load_claims(path)
     path.write_text(entry.replace('"imagenet"', '"ik"'))
     manifest = load_manifest(REPOSITORY / "experiments" / "fig07_imagenet.toml")
     with pytest.raises(UsageError, match=r"claims\.one: than: condition 'ik' is not in .*fig07_imagenet\.toml"):

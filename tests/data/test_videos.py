@@ -93,6 +93,23 @@ def test_a_video_that_ends_early_is_refused(tmp_path: Path) -> None:
         load_video(path, 20)
 
 
+def test_a_clip_that_was_trimmed_without_encoding_it_is_whole(tmp_path: Path) -> None:
+    """An edit list hides its first frames, which the file still counts."""
+    whole, path = write_video(tmp_path / "whole.mp4", FRAMES, "libx264"), tmp_path / "trimmed.mp4"
+    with av.open(str(whole)) as source, av.open(str(path), "w") as target:
+        stream = source.streams.video[0]
+        copy = target.add_stream_from_template(stream)
+        for packet in source.demux(stream):
+            if packet.dts is not None and packet.pts is not None:
+                assert packet.duration
+                cut = 10 * packet.duration
+                packet.pts, packet.dts, packet.stream = packet.pts - cut, packet.dts - cut, copy
+                target.mux(packet)
+    with av.open(str(path)) as container:
+        assert container.streams.video[0].frames == len(FRAMES)
+    assert len(load_video(path, 20)) == len(FRAMES) - 10
+
+
 def test_sound_alone_is_refused(tmp_path: Path) -> None:
     path = tmp_path / "sound.mp4"
     with av.open(str(path), "w") as container:
