@@ -14,8 +14,8 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
-from rlpt.arithmetic import computing
 from rlpt.measurement import milliseconds
+from rlpt.pipeline.arithmetic import computing
 from rlpt.settings import Precision
 
 _BATCH, _GROUPS, _CHANNELS = 128, 3, 30

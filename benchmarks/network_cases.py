@@ -12,11 +12,11 @@ from benchmarks.plain_sac import PlainSAC
 from benchmarks.plain_training import classification_step, inverse_kinematics_step
 from benchmarks.workload import Workload, changed, unit
 from rlpt.agents.sac import SAC
-from rlpt.arithmetic import computing
 from rlpt.data.batch import DrawnBatch
 from rlpt.measurement import Case, Measurement, milliseconds
 from rlpt.models.classifier import StackClassifier, classification_loss
 from rlpt.models.inverse_kinematics import InverseKinematics, action_loss
+from rlpt.pipeline.arithmetic import computing
 from rlpt.pretrain import Pairs
 from rlpt.settings import Settings
 

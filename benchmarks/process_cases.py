@@ -14,9 +14,9 @@ import torch
 from benchmarks.plain_training import train_plainly
 from benchmarks.workload import Workload, changed, unit
 from rlpt.generate import RandomEpisodes, generate
-from rlpt.interruption import Checkpoints, Schedule
 from rlpt.measurement import Case, Measurement, milliseconds
 from rlpt.progress import Report
+from rlpt.runs.interruption import Checkpoints, Schedule
 from rlpt.settings import Settings
 from rlpt.train import Training
 

@@ -11,7 +11,7 @@ from pathlib import Path
 import click
 
 from rlpt.errors import UsageError
-from rlpt.published import FOLDER, write_digest
+from rlpt.results.published import FOLDER, write_digest
 
 
 @click.command(help="Write the digest of the authors' logs anew.")

@@ -16,8 +16,8 @@ from rlpt.data.clips import PUBLISHED_CLIPS
 from rlpt.data.videos import load_video
 from rlpt.envs.pixels import PixelEnvironment, action_size
 from rlpt.errors import UsageError
-from rlpt.figures import figure_command
 from rlpt.manifest import Manifest
+from rlpt.plots.figure_files import figure_command
 from rlpt.settings import EnvironmentSettings
 from rlpt.streams import stream
 

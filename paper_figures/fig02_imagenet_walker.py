@@ -16,9 +16,9 @@ from PIL import Image
 from rlpt.data.image_folder import class_names, list_images, middle_square
 from rlpt.data.synthetic_images import provide_synthetic_folder
 from rlpt.errors import UsageError
-from rlpt.figures import figure_command
 from rlpt.generate import RandomEpisodes
 from rlpt.manifest import Manifest
+from rlpt.plots.figure_files import figure_command
 from rlpt.settings import Settings
 
 TITLE = "Figure 2: ImageNet samples and walker observations"

@@ -11,7 +11,9 @@ import torch
 from matplotlib.figure import Figure
 
 from rlpt.data.image_folder import paper_classes
-from rlpt.diagrams import (
+from rlpt.manifest import Manifest
+from rlpt.models.classifier import StackClassifier
+from rlpt.plots.diagrams import (
     Diagram,
     LayerDescription,
     count_parameters,
@@ -20,9 +22,7 @@ from rlpt.diagrams import (
     shape_text,
     summarise_convolutions,
 )
-from rlpt.figures import figure_command
-from rlpt.manifest import Manifest
-from rlpt.models.classifier import StackClassifier
+from rlpt.plots.figure_files import figure_command
 from rlpt.settings import Settings
 
 TITLE = "Figure 3: ImageNet pretraining network"

@@ -10,10 +10,10 @@ from pathlib import Path
 import torch
 from matplotlib.figure import Figure
 
-from rlpt.diagrams import Diagram, LayerDescription, count_parameters, describe_layers, shape_text
-from rlpt.figures import figure_command
 from rlpt.manifest import Manifest
 from rlpt.models.classifier import StackClassifier
+from rlpt.plots.diagrams import Diagram, LayerDescription, count_parameters, describe_layers, shape_text
+from rlpt.plots.figure_files import figure_command
 from rlpt.settings import Settings
 
 TITLE = "Figure 4: Grouped convolutional feature extractor"

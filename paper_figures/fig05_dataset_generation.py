@@ -10,10 +10,10 @@ from pathlib import Path
 import numpy as np
 from matplotlib.figure import Figure
 
-from rlpt.diagrams import Diagram
-from rlpt.figures import figure_command
 from rlpt.generate import RandomEpisodes
 from rlpt.manifest import Manifest
+from rlpt.plots.diagrams import Diagram
+from rlpt.plots.figure_files import figure_command
 
 TITLE = "Figure 5: Self-supervised dataset generation"
 NAME = "walker-walk"

@@ -10,7 +10,10 @@ from pathlib import Path
 import torch
 from matplotlib.figure import Figure
 
-from rlpt.diagrams import (
+from rlpt.generate import RandomEpisodes
+from rlpt.manifest import Manifest
+from rlpt.models.inverse_kinematics import InverseKinematics
+from rlpt.plots.diagrams import (
     Diagram,
     LayerDescription,
     count_parameters,
@@ -18,10 +21,7 @@ from rlpt.diagrams import (
     shape_text,
     summarise_convolutions,
 )
-from rlpt.figures import figure_command
-from rlpt.generate import RandomEpisodes
-from rlpt.manifest import Manifest
-from rlpt.models.inverse_kinematics import InverseKinematics
+from rlpt.plots.figure_files import figure_command
 from rlpt.settings import Settings
 
 TITLE = "Figure 6: Inverse-kinematics pretraining network"

@@ -14,11 +14,11 @@ from typing import TYPE_CHECKING
 import torch
 from rich.table import Table
 
-from rlpt.arithmetic import computing
 from rlpt.checkout import in_checkout
 from rlpt.errors import UsageError
 from rlpt.measurement import Case, CaseBuilder, Measurement
-from rlpt.memory import freed_memory_kept
+from rlpt.pipeline.arithmetic import computing
+from rlpt.pipeline.memory import freed_memory_kept
 from rlpt.settings import Precision
 
 if TYPE_CHECKING:
@@ -93,7 +93,7 @@ def measured(
         UsageError: if there is no such device, or the plain implementation is not installed.
         ArithmeticError: if the two sides of the pair do not compute the same.
     """
-    from rlpt.pipeline import choose_device
+    from rlpt.pipeline.execution import choose_device
 
     place = choose_device(device)
     builders = _builders()

@@ -9,8 +9,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
 
-from rlpt.disk import existing_folder
-from rlpt.provenance import PACKAGES, available_cores, code_version, package_versions
+from rlpt.pipeline.disk import existing_folder
+from rlpt.runs.provenance import PACKAGES, available_cores, code_version, package_versions
 
 Verdict = Literal["fine", "warning", "wrong"]
 

@@ -9,19 +9,19 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from rlpt.checkpoint import (
+from rlpt.errors import require_finite
+from rlpt.models.encoder import EncoderNetwork, save_encoder
+from rlpt.progress import Report
+from rlpt.runs.checkpoint import (
     State,
     global_random_state,
     optimiser_state,
     set_global_random_state,
     set_optimiser_state,
 )
-from rlpt.errors import require_finite
-from rlpt.files import write_json
-from rlpt.interruption import Checkpoints
-from rlpt.metrics import MetricsWriter
-from rlpt.models.encoder import EncoderNetwork, save_encoder
-from rlpt.progress import Report
+from rlpt.runs.files import write_json
+from rlpt.runs.interruption import Checkpoints
+from rlpt.runs.metrics import MetricsWriter
 from rlpt.settings import Precision
 from rlpt.streams import generator_state, set_generator_state, stream
 

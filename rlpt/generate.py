@@ -10,8 +10,8 @@ import numpy as np
 from rlpt.data.transitions import join_transitions, write_transitions
 from rlpt.envs.pixels import PixelEnvironment, action_size
 from rlpt.errors import UsageError
-from rlpt.interruption import Checkpoints
 from rlpt.progress import Report
+from rlpt.runs.interruption import Checkpoints
 from rlpt.settings import EnvironmentSettings, GenerateSettings
 from rlpt.streams import integer_seed, stream
 from rlpt.workers import worker_pool

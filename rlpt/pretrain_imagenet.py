@@ -9,13 +9,13 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from rlpt.checkpoint import State
 from rlpt.data.crops import center_crop
 from rlpt.data.device_frames import on_device
 from rlpt.data.image_cache import LabelledImages
 from rlpt.epochs import EpochTraining
 from rlpt.errors import UsageError
 from rlpt.models.classifier import StackClassifier, classification_loss
+from rlpt.runs.checkpoint import State
 from rlpt.settings import ImageNetSettings, Settings
 from rlpt.streams import generator_state, integer_seed, set_generator_state, stream
 

@@ -8,16 +8,16 @@ import numpy as np
 import torch
 
 from rlpt.agents.sac import METRICS, SAC
-from rlpt.checkpoint import State
 from rlpt.data.movies import enlarged, write_movie
 from rlpt.data.replay import ReplayBuffer
 from rlpt.envs.concurrent import ConcurrentEnvironment
 from rlpt.envs.pixels import PixelEnvironment, action_size
 from rlpt.errors import require_finite
-from rlpt.interruption import Checkpoints
-from rlpt.metrics import MetricsWriter
 from rlpt.progress import Report
-from rlpt.runs import REPLAY_FILE
+from rlpt.runs.checkpoint import State
+from rlpt.runs.folder import REPLAY_FILE
+from rlpt.runs.interruption import Checkpoints
+from rlpt.runs.metrics import MetricsWriter
 from rlpt.settings import Settings
 from rlpt.streams import generator_state, integer_seed, set_generator_state, stream
 

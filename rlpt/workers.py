@@ -7,7 +7,7 @@ import threading
 from concurrent.futures import ProcessPoolExecutor
 from typing import Any
 
-from rlpt.interruption import STOP_SIGNALS
+from rlpt.runs.interruption import STOP_SIGNALS
 
 
 def worker_pool(workers: int, initialise: Any = None, arguments: tuple[Any, ...] = ()) -> ProcessPoolExecutor:

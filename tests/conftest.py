@@ -10,12 +10,12 @@ import yaml
 from hypothesis import settings as hypothesis_settings
 
 import rlpt.envs.rendering  # noqa: F401 - chooses how to render, before anything imports dm_control
-from rlpt.checksums import checksums
-from rlpt.files import write_json, write_text
-from rlpt.interruption import Checkpoints, Schedule
-from rlpt.jobs import Job, plan
 from rlpt.manifest import Manifest, load_manifest
-from rlpt.pipeline import Execution, run_job
+from rlpt.pipeline.execution import Execution, run_job
+from rlpt.pipeline.jobs import Job, plan
+from rlpt.runs.checksums import checksums
+from rlpt.runs.files import write_json, write_text
+from rlpt.runs.interruption import Checkpoints, Schedule
 from rlpt.settings import Settings
 
 REPOSITORY = Path(__file__).parent.parent

@@ -12,16 +12,16 @@ from click.testing import CliRunner
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from rlpt.checkpoint import load_checkpoint, save_checkpoint
-from rlpt.checksums import damage, read_provenance, recorded_outputs, verified
 from rlpt.cli import main
 from rlpt.data.videos import load_video
 from rlpt.envs.pixels import PixelEnvironment
 from rlpt.errors import UsageError
-from rlpt.jobs import STAGES, plan
 from rlpt.manifest import Manifest
 from rlpt.models.encoder import ConvEncoder, RunningStatistics, load_encoder
-from rlpt.pipeline import OUTPUT_FILES
+from rlpt.pipeline.execution import OUTPUT_FILES
+from rlpt.pipeline.jobs import STAGES, plan
+from rlpt.runs.checkpoint import load_checkpoint, save_checkpoint
+from rlpt.runs.checksums import damage, read_provenance, recorded_outputs, verified
 from rlpt.settings import Settings
 from tests.conftest import REPOSITORY
 from tests.data.test_videos import FRAMES, write_video

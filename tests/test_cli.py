@@ -101,7 +101,7 @@ def test_plotting_without_runs_names_what_is_missing(
     rlpt: Callable[..., Result], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     stamped: list[str] = []
-    monkeypatch.setattr("rlpt.plots.stamp", lambda figure, lines: stamped.extend(lines))
+    monkeypatch.setattr("rlpt.plots.learning_curves.stamp", lambda figure, lines: stamped.extend(lines))
     result = rlpt("plot")
     assert result.exit_code == 0, result.output
     assert (tmp_path / "runs" / "figures" / "tiny-tiny.png").is_file()

@@ -3,10 +3,10 @@
 import pandas as pd
 import pytest
 
-from rlpt.agreement import against_baseline
 from rlpt.manifest import load_manifest
-from rlpt.number_text import gap
-from rlpt.results import grouped, load_runs
+from rlpt.report.agreement import against_baseline
+from rlpt.report.number_text import gap
+from rlpt.results.records import grouped, load_runs
 from rlpt.stats import difference, final_score
 from tests.conftest import REPOSITORY
 

@@ -11,11 +11,11 @@ from matplotlib.text import Text
 from PIL import Image
 
 from rlpt import __version__
-from rlpt.checksums import file_sha256
 from rlpt.data.clips import PUBLISHED_CLIPS, Clip
 from rlpt.data.synthetic_clip import provide_synthetic_clip
 from rlpt.data.synthetic_images import write_synthetic_folder
 from rlpt.manifest import load_manifest
+from rlpt.runs.checksums import file_sha256
 from tests.conftest import REPOSITORY
 
 SCRIPTS = sorted((REPOSITORY / "paper_figures").glob("fig0[1-6]_*.py"))

@@ -14,23 +14,23 @@ import numpy as np
 import pytest
 import torch
 
-from rlpt.checkpoint import (
-    global_random_state,
-    load_checkpoint,
-    save_checkpoint,
-    set_global_random_state,
-)
-from rlpt.checksums import read_provenance
 from rlpt.data.image_cache import load_split
 from rlpt.data.image_folder import SPLITS, class_names
 from rlpt.data.synthetic_images import write_synthetic_folder
 from rlpt.envs.pixels import PixelEnvironment
 from rlpt.errors import UsageError
 from rlpt.generate import RandomEpisodes, generate
-from rlpt.interruption import Checkpoints, Paused, Schedule, StopRequest, stopping_on_signals
 from rlpt.pretrain import InverseKinematicsTraining
 from rlpt.pretrain_imagenet import ImageNetTraining
-from rlpt.runs import TEMPORARY_FILES
+from rlpt.runs.checkpoint import (
+    global_random_state,
+    load_checkpoint,
+    save_checkpoint,
+    set_global_random_state,
+)
+from rlpt.runs.checksums import read_provenance
+from rlpt.runs.folder import TEMPORARY_FILES
+from rlpt.runs.interruption import Checkpoints, Paused, Schedule, StopRequest, stopping_on_signals
 from rlpt.settings import EncoderSettings, ImageNetSettings, Settings
 from rlpt.train import Training
 from tests.conftest import REPOSITORY, no_checkpoints, silent

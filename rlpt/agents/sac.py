@@ -13,15 +13,15 @@ from torch import Tensor
 from torch.nn import functional as F
 
 from rlpt.agents.captured import CapturedUpdate, GraphPlace, Metrics
-from rlpt.checkpoint import State, optimiser_state, require_same_device, set_optimiser_state
 from rlpt.data.batch import DrawnBatch, Transitions
 from rlpt.data.crops import center_crop
 from rlpt.data.device_frames import on_device
 from rlpt.errors import require_finite
-from rlpt.files import write_safetensors
 from rlpt.models.actor_critic import Actor, Critic
 from rlpt.models.encoder import load_encoder
 from rlpt.models.initialisation import orthogonal_init
+from rlpt.runs.checkpoint import State, optimiser_state, require_same_device, set_optimiser_state
+from rlpt.runs.files import write_safetensors
 from rlpt.settings import Settings
 from rlpt.streams import integer_seed, torch_stream
 

@@ -11,16 +11,16 @@ if TYPE_CHECKING:
     from collections.abc import Iterable
     from pathlib import Path
 
-    from rlpt.jobs import Job, Selection
     from rlpt.manifest import Manifest
-    from rlpt.pipeline import Execution
+    from rlpt.pipeline.execution import Execution
+    from rlpt.pipeline.jobs import Job, Selection
     from rlpt.slurm.queue import QueuedTask
     from rlpt.slurm.settings import SlurmSettings
 
 
 def submit_missing(manifest: "Manifest", jobs: "list[Job]", execution: "Execution", flags: dict[str, Any]) -> bool:
     """Submits what is neither done nor queued, and says so; returns whether nothing was left to do."""
-    from rlpt.pipeline import require_inputs
+    from rlpt.pipeline.execution import require_inputs
     from rlpt.slurm.settings import with_flags
     from rlpt.slurm.submission import submit
 
@@ -49,7 +49,7 @@ def submit_missing(manifest: "Manifest", jobs: "list[Job]", execution: "Executio
 
 def _warn_of_full_disk(jobs: "list[Job]", runs: "Path", settings: "SlurmSettings") -> None:
     """Says if not everything fits on the disk; no more than that, since Slurm decides how many jobs run at a time."""
-    from rlpt.disk import lack_of_room
+    from rlpt.pipeline.disk import lack_of_room
 
     missing = [job for job in jobs if not job.folder(runs).is_done()]
     parallel = min(len(missing), (settings.array_parallelism or len(missing)) * settings.runs_per_gpu)
@@ -91,7 +91,7 @@ def cancel(manifest: "Manifest", selection: "Selection", runs: "Path") -> None:
     \b
     Example: rlpt cancel experiments/fig08_ik.toml --env walker-walk
     """
-    from rlpt.jobs import plan
+    from rlpt.pipeline.jobs import plan
     from rlpt.slurm.queue import Queue, user
 
     queue = Queue(runs)
@@ -121,7 +121,7 @@ def cancel(manifest: "Manifest", selection: "Selection", runs: "Path") -> None:
 
 def _needed_by_others(manifest: "Manifest", found: "Iterable[str]", selected: "set[str]") -> "set[str]":
     """Returns what the manifest's queued training runs start from, but for the selected ones."""
-    from rlpt.jobs import plan, with_inputs
+    from rlpt.pipeline.jobs import plan, with_inputs
 
     others = [job for job in plan(manifest) if job.stage == "train" and job.id in found and job.id not in selected]
     return {needed.id for job in others for needed in with_inputs(job) if needed is not job}
@@ -129,7 +129,7 @@ def _needed_by_others(manifest: "Manifest", found: "Iterable[str]", selected: "s
 
 def _others(task: "QueuedTask", found: "dict[str, QueuedTask]", selected: "set[str]", runs: "Path") -> "list[str]":
     """Returns the jobs of a task that are neither selected nor done."""
-    from rlpt.runs import RunFolder
+    from rlpt.runs.folder import RunFolder
 
     jobs = [job for job, place in found.items() if place == task and job not in selected]
     return [job for job in jobs if not RunFolder(runs, "train", job).is_done()]  # only training runs share a task

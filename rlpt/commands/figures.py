@@ -33,9 +33,9 @@ def plot(
     """
     source = manifest if manifest.suffix else _named(manifest)
     if source.suffix == ".toml":
-        from rlpt.jobs import Selection
         from rlpt.manifest import load_manifest
-        from rlpt.plots import draw_figures
+        from rlpt.pipeline.jobs import Selection
+        from rlpt.plots.learning_curves import draw_figures
 
         for path in draw_figures(load_manifest(source, profile, overrides), Selection(**selected), runs):
             click.echo(f"figure: {path}")
@@ -92,7 +92,7 @@ def report(manifests: tuple[Path, ...], profiles: tuple[str, ...], folders: tupl
     """
     from rlpt.checkout import in_checkout
     from rlpt.manifest import load_manifest
-    from rlpt.report import write_report
+    from rlpt.report.report import write_report
 
     in_checkout("paper_figures", "claims.toml")
     chosen = list({path.resolve(): path for path in manifests}.values()) or _judged_manifests()

@@ -141,8 +141,8 @@ def takes_manifest(command: Command) -> Command:
         videos: tuple[str, ...],
         **others: Any,
     ) -> Any:
-        from rlpt.jobs import Selection
         from rlpt.manifest import load_manifest
+        from rlpt.pipeline.jobs import Selection
 
         selection = Selection(environments, conditions, seeds, videos)
         return command(load_manifest(manifest, profile, overrides), selection, **others)
@@ -168,8 +168,8 @@ def takes_execution(command: Command) -> Command:
         deterministic: bool,
         **others: Any,
     ) -> Any:
-        from rlpt.interruption import Schedule
-        from rlpt.pipeline import Execution
+        from rlpt.pipeline.execution import Execution
+        from rlpt.runs.interruption import Schedule
 
         schedule = Schedule(checkpoint_minutes, checkpoint_steps, time_limit)
         execution = Execution(runs, data, device, threads, quiet, schedule, deterministic)

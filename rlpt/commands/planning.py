@@ -19,9 +19,9 @@ from rlpt.commands.options import (
 from rlpt.errors import UsageError
 
 if TYPE_CHECKING:
-    from rlpt.jobs import Selection
     from rlpt.manifest import Manifest
-    from rlpt.pipeline import Execution
+    from rlpt.pipeline.execution import Execution
+    from rlpt.pipeline.jobs import Selection
 
 
 @click.command()
@@ -50,9 +50,9 @@ def plan(
       rlpt plan experiments/fig*.toml
       rlpt plan experiments/fig08_ik.toml --executor slurm --gres gpu:1
     """
-    from rlpt import jobs
-    from rlpt.estimates import describe
     from rlpt.manifest import load_manifest
+    from rlpt.pipeline import jobs
+    from rlpt.pipeline.estimates import describe
 
     selection = jobs.Selection(**selected)
     if as_json and cluster is not None:
@@ -67,7 +67,7 @@ def plan(
         distinct = {job.id: job for planned in plans.values() for job in planned}
         click.echo(json.dumps([describe(job) for job in distinct.values()], indent=2))
         return
-    from rlpt.tables import plan_table
+    from rlpt.commands.tables import plan_table
 
     plan_table(plans)
 
@@ -81,9 +81,9 @@ def status(manifest: "Manifest", selection: "Selection", runs: Path) -> None:
     \b
     Example: rlpt status experiments/fig08_ik.toml --profile lite
     """
-    from rlpt import jobs
+    from rlpt.commands.tables import status_table
+    from rlpt.pipeline import jobs
     from rlpt.slurm.queue import Queue, is_installed
-    from rlpt.tables import status_table
 
     queue = Queue(runs)
     tasks, note = {}, ""

@@ -22,9 +22,9 @@ from rlpt.commands.options import (
 from rlpt.errors import UsageError
 
 if TYPE_CHECKING:
-    from rlpt.jobs import Selection
     from rlpt.manifest import Manifest
-    from rlpt.pipeline import Execution
+    from rlpt.pipeline.execution import Execution
+    from rlpt.pipeline.jobs import Selection
 
 
 @click.command()
@@ -40,7 +40,7 @@ def show(run: str, runs: Path) -> None:
       rlpt show runs/train/reacher-easy-from-scratch-s37-62c6ddf1
       rlpt show reacher-easy-from-scratch-s37-62c6ddf1 --runs results/lite/fig08
     """
-    from rlpt.tables import run_tables
+    from rlpt.commands.tables import run_tables
 
     run_tables(_find_run(run, runs))
 
@@ -98,9 +98,9 @@ def verify(
       rlpt verify experiments/demo.toml --profile smoke --kills 7
     """
     if path.suffix == ".toml":
-        from rlpt.jobs import Selection
         from rlpt.manifest import load_manifest
-        from rlpt.pipeline import Execution
+        from rlpt.pipeline.execution import Execution
+        from rlpt.pipeline.jobs import Selection
 
         execution = Execution(runs, data, device, threads, quiet, deterministic=deterministic)
         _repeat(load_manifest(path, profile, overrides), Selection(**selected), execution, kills, kill_seed)
@@ -113,7 +113,7 @@ def verify(
 
 
 def _check(path: Path) -> None:
-    from rlpt.verification import Check, check_run, finished_folders
+    from rlpt.pipeline.verification import Check, check_run, finished_folders
 
     found = 0
     folders = finished_folders(path)
@@ -136,10 +136,10 @@ def _check(path: Path) -> None:
 
 
 def _repeat(manifest: "Manifest", selection: "Selection", execution: "Execution", kills: int, kill_seed: int) -> None:
-    from rlpt.disk import require_room
-    from rlpt.jobs import plan
+    from rlpt.pipeline.disk import require_room
+    from rlpt.pipeline.jobs import plan
+    from rlpt.pipeline.verification import repeat_with_kills
     from rlpt.progress import progress_bar
-    from rlpt.verification import repeat_with_kills
 
     signal.signal(signal.SIGTERM, signal.default_int_handler)  # so that the job that is running ends as well
     jobs = plan(manifest, selection)
@@ -168,8 +168,8 @@ def export(manifest: "Manifest", selection: "Selection", runs: Path, out: Path) 
     \b
     Example: rlpt export experiments/demo.toml --profile smoke --out demo-crate
     """
-    from rlpt.crate import export_crate
-    from rlpt.jobs import plan
+    from rlpt.pipeline.jobs import plan
+    from rlpt.results.crate import export_crate
 
     names = (f"{manifest.name}-{manifest.profile}.*", f"{manifest.name}-encoders-{manifest.profile}.*")
     figures = sorted(path for name in names for path in (runs / "figures").glob(name))
@@ -190,11 +190,11 @@ def collect(manifest: "Manifest", selection: "Selection", runs: Path, out: Path)
     \b
     Example: rlpt collect experiments/fig08_ik.toml --profile lite --env reacher-easy --out results/lite/fig08
     """
-    from rlpt.collection import collect_runs
-    from rlpt.collection_page import PAGE, collection_page, require_own_page
-    from rlpt.files import write_text
-    from rlpt.jobs import Selection, plan
-    from rlpt.plots import draw_figures
+    from rlpt.pipeline.jobs import Selection, plan
+    from rlpt.plots.learning_curves import draw_figures
+    from rlpt.report.collection_page import PAGE, collection_page, require_own_page
+    from rlpt.results.collection import collect_runs
+    from rlpt.runs.files import write_text
 
     require_own_page(manifest, runs, out)
     collected = collect_runs(plan(manifest, selection), runs, out)

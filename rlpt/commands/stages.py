@@ -10,10 +10,10 @@ from rlpt.commands.options import takes_execution, takes_executor, takes_manifes
 from rlpt.errors import UsageError
 
 if TYPE_CHECKING:
-    from rlpt.interruption import StopRequest
-    from rlpt.jobs import Job, Selection
     from rlpt.manifest import Manifest
-    from rlpt.pipeline import Execution
+    from rlpt.pipeline.execution import Execution
+    from rlpt.pipeline.jobs import Job, Selection
+    from rlpt.runs.interruption import StopRequest
 
 
 def _stage_command(stage: str, summary: str) -> click.Command:
@@ -21,8 +21,8 @@ def _stage_command(stage: str, summary: str) -> click.Command:
     @click.option("--job", "job_id", help="Only the job with this id, as `rlpt plan` lists it.")
     @takes_execution
     def command(manifest: "Manifest", selection: "Selection", job_id: str | None, execution: "Execution") -> None:
-        from rlpt.interruption import StopRequest, stopping_on_signals
-        from rlpt.jobs import plan
+        from rlpt.pipeline.jobs import plan
+        from rlpt.runs.interruption import StopRequest, stopping_on_signals
 
         wanted = [job for job in plan(manifest, selection) if job.stage == stage and job_id in (None, job.id)]
         if not wanted:
@@ -42,9 +42,9 @@ def _nothing_to(stage: str, job_id: str | None) -> str:
 
 
 def _run_jobs(jobs: "list[Job]", manifest: "Manifest", execution: "Execution", stop: "StopRequest") -> None:
-    from rlpt.disk import require_room
-    from rlpt.interruption import Paused
-    from rlpt.pipeline import require_inputs, run_job
+    from rlpt.pipeline.disk import require_room
+    from rlpt.pipeline.execution import require_inputs, run_job
+    from rlpt.runs.interruption import Paused
 
     require_inputs(jobs, execution)
     require_room([job for job in jobs if not job.folder(execution.runs).is_done()], 1, execution.runs)
@@ -107,8 +107,8 @@ def run(
       rlpt run experiments/fig08_ik.toml --profile smoke --jobs 2
       rlpt run experiments/fig08_ik.toml --executor slurm --gres gpu:1 --time 24:00:00
     """
-    from rlpt.jobs import plan
-    from rlpt.plots import draw_figures
+    from rlpt.pipeline.jobs import plan
+    from rlpt.plots.learning_curves import draw_figures
 
     if cluster is not None and parallel is not None:
         raise UsageError("--jobs: not with --executor slurm; --array-parallelism limits the tasks that run at a time")
@@ -122,9 +122,9 @@ def run(
 
 
 def _run_here(manifest: "Manifest", jobs: "list[Job]", parallel: int, execution: "Execution") -> None:
-    from rlpt.disk import require_room
-    from rlpt.pipeline import choose_device, require_inputs
-    from rlpt.scheduler import LocalScheduler, stage_command
+    from rlpt.pipeline.disk import require_room
+    from rlpt.pipeline.execution import choose_device, require_inputs
+    from rlpt.pipeline.scheduler import LocalScheduler, stage_command
 
     if execution.device == "cuda":
         choose_device(execution.device)

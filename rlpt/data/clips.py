@@ -4,9 +4,9 @@ import re
 from dataclasses import dataclass
 from pathlib import Path
 
-from rlpt.checksums import file_sha256
 from rlpt.data.synthetic_clip import provide_synthetic_clip
 from rlpt.errors import UsageError
+from rlpt.runs.checksums import file_sha256
 from rlpt.settings import NAME
 
 

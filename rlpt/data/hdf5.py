@@ -8,7 +8,7 @@ from typing import Any
 
 import h5py
 
-from rlpt.files import whole_file
+from rlpt.runs.files import whole_file
 
 
 @contextmanager

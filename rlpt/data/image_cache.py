@@ -36,9 +36,9 @@ from rlpt.data.image_folder import (
     require_all_classes,
 )
 from rlpt.errors import Busy
-from rlpt.locks import claimed
 from rlpt.progress import Report, progress_bar
-from rlpt.provenance import available_cores
+from rlpt.runs.locks import claimed
+from rlpt.runs.provenance import available_cores
 
 _FORMAT = "rlpt labelled images 1"
 _IMAGES_HASHED_AT_ONCE = 1024

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import numpy as np
 
-from rlpt.files import whole_file
+from rlpt.runs.files import whole_file
 
 
 def enlarged(frame: np.ndarray, times: int = 4) -> np.ndarray:

@@ -6,10 +6,10 @@ from pathlib import Path
 
 import numpy as np
 
-from rlpt.checksums import file_sha256
 from rlpt.data.clips import PUBLISHED_CLIPS
 from rlpt.errors import UsageError
-from rlpt.files import whole_file
+from rlpt.runs.checksums import file_sha256
+from rlpt.runs.files import whole_file
 
 _FRAMES_SCALED_AT_ONCE = 32
 

@@ -13,8 +13,8 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from rlpt.errors import UsageError
-from rlpt.files import write_safetensors
 from rlpt.models.batch_norm import EPSILON, batch_norm_relu, unbiased_variances
+from rlpt.runs.files import write_safetensors
 from rlpt.settings import EncoderSettings, Precision
 
 # The framework's default, which the published code relied on.

@@ -7,10 +7,10 @@ from dataclasses import dataclass, replace
 from importlib import resources
 from pathlib import Path
 
-from rlpt.jobs import Job, Stage
 from rlpt.manifest import Manifest
-from rlpt.pipeline import Execution
-from rlpt.scheduler import stage_options
+from rlpt.pipeline.execution import Execution
+from rlpt.pipeline.jobs import Job, Stage
+from rlpt.pipeline.scheduler import stage_options
 from rlpt.slurm.container import image_state, program
 from rlpt.slurm.settings import SlurmSettings
 
@@ -48,7 +48,7 @@ def arrays(
 
     Args:
         name: what the arrays' names begin with.
-        jobs: in the order of `rlpt.jobs.plan`.
+        jobs: in the order of `rlpt.pipeline.jobs.plan`.
         runs: where results go; what is there already is left out.
         queued: jobs in the queue by their ids, each with the array that it is in; left out too.
         settings: how many runs share a task.

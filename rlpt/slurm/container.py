@@ -5,10 +5,10 @@ import shlex
 from functools import cache
 from pathlib import Path
 
-from rlpt.checksums import file_sha256
 from rlpt.errors import UsageError
-from rlpt.pipeline import Execution
-from rlpt.scheduler import RLPT
+from rlpt.pipeline.execution import Execution
+from rlpt.pipeline.scheduler import RLPT
+from rlpt.runs.checksums import file_sha256
 
 
 def program(execution: Execution, sif: str | None, gpu: bool) -> str:

@@ -16,7 +16,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from rlpt.errors import UsageError, trouble
-from rlpt.files import write_json
+from rlpt.runs.files import write_json
 
 # Environment variables of sbatch go before what a script says. SBATCH_<OPTION> but for these:
 _VARIABLES = {

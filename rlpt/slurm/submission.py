@@ -3,9 +3,9 @@
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 
-from rlpt.jobs import Job
 from rlpt.manifest import Manifest
-from rlpt.pipeline import Execution
+from rlpt.pipeline.execution import Execution
+from rlpt.pipeline.jobs import Job
 from rlpt.slurm.arrays import LOGS, Array, arrays, batch_script
 from rlpt.slurm.queue import Queue
 from rlpt.slurm.settings import SlurmSettings

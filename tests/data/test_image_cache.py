@@ -12,7 +12,7 @@ from rlpt.data import image_cache, image_folder
 from rlpt.data.image_cache import LabelledImages, cache_path, load_split
 from rlpt.data.image_folder import Split, list_images, middle_square
 from rlpt.errors import UsageError
-from rlpt.locks import claimed
+from rlpt.runs.locks import claimed
 from tests.data.conftest import CLASSES
 
 

@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 
-from rlpt.runs import TEMPORARY_FILES
+from rlpt.runs.folder import TEMPORARY_FILES
 from tests.conftest import REPOSITORY
 from tests.hpc.conftest import Cluster, wait_until
 

@@ -10,9 +10,9 @@ from hypothesis import strategies as st
 
 from rlpt.cli import main
 from rlpt.errors import UsageError
-from rlpt.jobs import plan
 from rlpt.manifest import load_manifest
-from rlpt.pipeline import Execution
+from rlpt.pipeline.execution import Execution
+from rlpt.pipeline.jobs import plan
 from rlpt.slurm.arrays import arrays, batch_script
 from rlpt.slurm.settings import SlurmSettings
 from tests.conftest import REPOSITORY

@@ -1,8 +1,8 @@
 import pytest
 
 from rlpt.errors import UsageError
-from rlpt.jobs import plan
 from rlpt.manifest import load_manifest
+from rlpt.pipeline.jobs import plan
 from rlpt.slurm.settings import SlurmSettings, with_flags
 from tests.conftest import REPOSITORY
 

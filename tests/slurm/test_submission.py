@@ -4,9 +4,9 @@ import pytest
 from click.testing import CliRunner
 
 from rlpt.cli import main
-from rlpt.jobs import Job, plan
 from rlpt.manifest import load_manifest
-from rlpt.pipeline import Execution
+from rlpt.pipeline.execution import Execution
+from rlpt.pipeline.jobs import Job, plan
 from rlpt.slurm.queue import user
 from rlpt.slurm.settings import SlurmSettings
 from rlpt.slurm.submission import submit

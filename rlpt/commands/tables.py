@@ -1,0 +1,154 @@
+"""Tables for people."""
+
+import sys
+from collections import Counter
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+from rich.console import Console
+from rich.markup import escape
+from rich.table import Table
+
+from rlpt.pipeline.estimates import disk_bytes, gpu_hours, replay_bytes, steps
+from rlpt.pipeline.execution import progress_of
+from rlpt.pipeline.jobs import Job
+from rlpt.runs.checksums import PROVENANCE_FILE, read_provenance
+from rlpt.runs.folder import SESSIONS_FILE
+from rlpt.runs.provenance import read_sessions
+from rlpt.slurm.queue import QueuedTask
+
+_STYLES = {"done": "green", "running": "cyan", "paused": "yellow", "failed": "red", "missing": "dim"}
+_WIDTH = 240
+_UNITS = {"generate": "transitions", "pretrain": "updates", "train": "agent steps"}
+
+
+def _console() -> Console:
+    """Returns a console as wide as the terminal; elsewhere so wide that no id is broken."""
+    return Console(highlight=False) if sys.stdout.isatty() else Console(highlight=False, width=_WIDTH)
+
+
+def plan_table(plans: dict[Path, list[Job]]) -> None:
+    """Prints each manifest's jobs, their sums, and what manifests share."""
+    console = _console()
+    distinct = {job.id: job for jobs in plans.values() for job in jobs}
+    if len(plans) == 1:
+        table = Table("stage", box=None, header_style="bold")
+        table.add_column("job", overflow="fold")
+        table.add_column("needs", overflow="fold")
+        table.add_column("steps", justify="right")
+        table.add_column("disk", justify="right")
+        for job in distinct.values():
+            needs = ", ".join(needed.id for needed in job.inputs) or "–"
+            table.add_row(job.stage, job.id, needs, f"{steps(job):,}", _megabytes(disk_bytes(job)))
+        console.print(table)
+    else:
+        table = Table("manifest", box=None, header_style="bold")
+        for stage in _UNITS:
+            table.add_column(stage, justify="right")
+        for path, jobs in plans.items():
+            table.add_row(path.name, *(str(sum(job.stage == stage for job in jobs)) for stage in _UNITS))
+        console.print(table)
+        for stage in _UNITS:
+            asked = sum(job.stage == stage for jobs in plans.values() for job in jobs)
+            own = sum(job.stage == stage for job in distinct.values())
+            console.print(f"{stage:<9} {asked:>4} asked for, {own:>4} distinct, {asked - own:>3} shared")
+    _print_sums(console, list(distinct.values()))
+
+
+def _print_sums(console: Console, jobs: list[Job]) -> None:
+    for stage, unit in _UNITS.items():
+        own = [job for job in jobs if job.stage == stage]
+        if own:
+            total, hours = sum(map(steps, own)), sum(map(gpu_hours, own))
+            cost = f", {hours:,.0f} GPU hours at the authors' speed" if hours >= 1 else ""
+            console.print(f"{len(own):>4} {stage:<9} {total:>12,} {unit}{cost}")
+    console.print(f"     disk      {_megabytes(sum(map(disk_bytes, jobs))):>12}")
+    replay = max(map(replay_bytes, jobs), default=0)
+    if replay:
+        console.print(f"     and, while it runs, for each training job's replay {_megabytes(replay)}")
+
+
+def status_table(jobs: list[Job], runs: Path, queued: Mapping[str, QueuedTask]) -> None:
+    """Prints each job's state, and its place in Slurm's queue; for running ones how far they are, for failed ones why.
+
+    Args:
+        jobs: in the order to print.
+        runs: where their folders are.
+        queued: tasks in the queue, by their jobs' ids.
+    """
+    table = Table("state", *(["queue"] if queued else []), "stage", box=None, header_style="bold")
+    table.add_column("job", overflow="fold")
+    table.add_column("")
+    count: Counter[str] = Counter()
+    for job in jobs:
+        folder = job.folder(runs)
+        state = folder.state()
+        count[state] += 1
+        note = escape(folder.error()) if state == "failed" else ""
+        if state in ("running", "paused"):
+            done, last = progress_of(job, runs)
+            note = f"{done:,} of {steps(job):,}  {last}"
+        task = queued.get(job.id)
+        place = [f"{task.id} {task.state.lower()} ({task.reason})" if task else ""] if queued else []
+        table.add_row(f"[{_STYLES[state]}]{state}[/]", *place, job.stage, job.id, note)
+    console = _console()
+    console.print(table)
+    waiting = sum(job.id in queued for job in jobs)
+    sums = [
+        *(f"{number} {state}" for state, number in count.items()),
+        *([f"{waiting} in the queue"] if waiting else []),
+    ]
+    console.print(", ".join(sums))
+
+
+def _megabytes(size: int) -> str:
+    return f"{size / 1e6:,.1f} MB"
+
+
+def run_tables(folder: Path) -> None:
+    """Prints what is recorded of a run, finished or not, in `folder`."""
+    console = _console()
+    finished = (folder / PROVENANCE_FILE).is_file()
+    record: dict[str, Any] = (
+        read_provenance(folder) if finished else {"sessions": read_sessions(folder / SESSIONS_FILE)}
+    )
+    facts = Table(show_header=False, box=None)
+    facts.add_column(style="bold")
+    facts.add_column(overflow="fold")
+    facts.add_row("run", f"{folder.name}{'' if finished else ' (not finished)'}")
+    manifest = record.get("manifest")
+    if manifest:
+        overrides = "".join(f", --set {text}" for text in manifest["set"])
+        facts.add_row(
+            "manifest", f"{manifest['file']} ({manifest['sha256'][:12]}…), profile {manifest['profile']}{overrides}"
+        )
+    for key in ("code", "packages", "locks", "container"):
+        if record.get(key):
+            facts.add_row(key, ", ".join(f"{name} {value}" for name, value in record[key].items()))
+    for number, session in enumerate(record["sessions"], 1):
+        facts.add_row(f"session {number}", _describe_session(session))
+    console.print(facts)
+    files = [(f"input {needed['id']}/{needed['file']}", "", needed["sha256"]) for needed in record.get("inputs", [])]
+    files += [(name, f"{file['bytes']:,}", file["sha256"]) for name, file in record.get("outputs", {}).items()]
+    if files:
+        table = Table("file", box=None, header_style="bold")
+        table.add_column("bytes", justify="right")
+        table.add_column("SHA-256")
+        for name, size, digest in files:
+            table.add_row(name, size, f"{digest[:12]}…")
+        console.print(table)
+    console.print("[bold]settings[/]")
+    console.print((folder / "settings.yaml").read_text(encoding="utf-8").rstrip(), markup=False)
+
+
+def _describe_session(session: dict[str, Any]) -> str:
+    machine = session["machine"]
+    seconds = session.get("seconds")  # a killed one's are not known
+    lasted = "running, or killed" if seconds is None else f"{seconds:,} s, ended: {session['end']}"
+    gpu = f", {machine['gpu']} (driver {machine['driver']})" if machine["gpu"] else ""
+    renderer = f", rendered by {session['renderer']}" if session["renderer"] else ""
+    return (
+        f"{session['started']}, {lasted}; {machine['host']}: {machine['processor']}, {machine['cores']} cores{gpu}"
+        f"{renderer}; {session['threads']} threads, load {session['load']}; commit {(session['commit'] or '–')[:9]}"
+    )

@@ -1,0 +1,1 @@
+"""Figures: learning curves, what encoders learn, networks drawn from the real modules."""

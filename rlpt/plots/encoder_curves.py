@@ -1,0 +1,138 @@
+"""What pretraining learns over its updates, as a figure."""
+
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+import matplotlib as mpl
+import pandas as pd
+from matplotlib.axes import Axes
+from matplotlib.figure import Figure
+
+from rlpt.errors import UsageError
+from rlpt.manifest import Manifest
+from rlpt.pipeline.jobs import Job, Selection, curves, plan
+from rlpt.plots.figure_files import COLOURS, STYLE, made_by, save_figure, stamp
+from rlpt.results.run_files import EPOCHS_FILE
+
+_PANEL = (4.2, 2.6)
+_MARKERS = "o^sDvP"
+_COLUMNS = 3
+_HANDLE, _LETTER = 0.6, 0.075
+"Inches that the legend takes for a line and for a letter."
+
+
+@dataclass(frozen=True)
+class _Kind:
+    """A kind of pretraining: columns of its table, and what they are."""
+
+    training: str
+    held_out: str
+    axis: str
+
+
+_KINDS = (
+    _Kind("train_r2", "test_r2", "R² of predicted actions"),
+    _Kind("train_top1", "val_top1", "top-1 accuracy"),
+)
+
+
+@dataclass(frozen=True)
+class _Shown:
+    """A pretraining run with at least one whole epoch."""
+
+    job: Job
+    kind: _Kind
+    epochs: pd.DataFrame
+    finished: bool
+
+
+def draw_pretraining_curves(manifest: Manifest, selection: Selection, runs: Path) -> list[Path]:
+    """Draws how well encoders do on held-out data after each epoch, and dotted on what they learn from, during it.
+
+    Returns:
+        The PNG and PDF, in `<runs>/figures/`; none if no epoch is finished.
+
+    Raises:
+        UsageError: if a run's table is not readable.
+    """
+    shown = [each for job in plan(manifest, selection) if job.stage == "pretrain" for each in _read(job, runs)]
+    if not shown:
+        return []
+    kinds = [kind for kind in _KINDS if any(each.kind == kind for each in shown)]
+    names = _names(shown, manifest)
+    width, height = _PANEL
+    with mpl.rc_context(STYLE):
+        columns = _columns(names, width * len(kinds))
+        figure = Figure(figsize=(width * len(kinds), height + 0.2 * -(-len(shown) // columns)), layout="constrained")
+        for index, kind in enumerate(kinds):
+            own = {name: each for name, each in names.items() if each.kind == kind}
+            _draw(own, kind, _looks(names, manifest), figure.add_subplot(1, len(kinds), index + 1))
+        figure.legend(loc="outside upper center", ncols=columns, frameon=False)
+        lines = [
+            f"{manifest.title}: the encoders. Solid: held-out data after each epoch; dotted: training data during it, "
+            "with dropout if there is any.",
+            made_by(manifest),
+        ]
+        unfinished = [name for name, each in names.items() if not each.finished]
+        if unfinished:
+            lines.append(f"UNFINISHED: {', '.join(unfinished)}")
+        stamp(figure, lines)
+        ids = " ".join(each.job.id for each in shown)
+        name = f"{manifest.name}-encoders"
+        return save_figure(figure, runs / "figures", name, f"{manifest.title}: the encoders", manifest.profile, ids)
+
+
+def _read(job: Job, runs: Path) -> Iterator[_Shown]:
+    folder = job.folder(runs)
+    path = folder.newest() / EPOCHS_FILE
+    if not path.is_file():
+        return
+    try:
+        epochs = pd.read_csv(path)
+        if "updates" not in epochs:
+            raise ValueError("columns are missing")
+    except (OSError, ValueError) as error:
+        raise UsageError(f"{path}: not readable ({error}): delete the run folder and run it again") from None
+    kind = next((kind for kind in _KINDS if {kind.training, kind.held_out} <= set(epochs)), None)
+    if kind and len(epochs):
+        yield _Shown(job, kind, epochs, folder.is_done())
+
+
+def _names(shown: list[_Shown], manifest: Manifest) -> dict[str, _Shown]:
+    """Names each encoder after the condition that uses it, or, where one uses several, after its job."""
+    labels = {encoder.id: curve.label for curve in reversed(curves(manifest)) for encoder in curve.job.inputs}
+    found = {labels[each.job.id]: each for each in shown}
+    if len(found) == len(shown):
+        return found
+    found = {f"{each.job.slug}-s{each.job.seed}" if each.job.seed else each.job.slug: each for each in shown}
+    return found if len(found) == len(shown) else {each.job.id: each for each in shown}
+
+
+def _columns(names: Iterable[str], width: float) -> int:
+    """Returns how many of the legend's names fit beside each other into so many inches, at most three."""
+    entries = list(names)
+    fitting = int(width / (_HANDLE + _LETTER * max(map(len, entries))))
+    return max(1, min(_COLUMNS, len(entries), fitting))
+
+
+def _looks(names: Iterable[str], manifest: Manifest) -> dict[str, tuple[str, str]]:
+    """Returns a colour and a marker for each name: a condition's own colour, if that is what it is."""
+    order = [experiment.condition.label for experiment in manifest.experiments]
+    order = order if set(names) <= set(order) else list(names)
+    return {
+        name: (COLOURS[at % len(COLOURS)], _MARKERS[at // len(COLOURS) % len(_MARKERS)])
+        for at, name in enumerate(order)
+    }
+
+
+def _draw(named: dict[str, _Shown], kind: _Kind, looks: dict[str, tuple[str, str]], axes: Axes) -> None:
+    for name, each in named.items():
+        updates, (colour, marker) = each.epochs["updates"], looks[name]
+        axes.plot(
+            updates, each.epochs[kind.held_out], color=colour, linewidth=1.2, marker=marker, markersize=3, label=name
+        )
+        axes.plot(updates, each.epochs[kind.training], color=colour, linewidth=0.8, linestyle=":")
+    axes.set_xlabel("updates")
+    axes.set_ylabel(kind.axis)
+    axes.set_ylim(bottom=min(0, *axes.get_ylim()), top=1)

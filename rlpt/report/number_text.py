@@ -1,0 +1,57 @@
+"""How a report writes numbers: rounded, with thousands separators, a true minus sign, and never without an interval."""
+
+from math import isnan
+
+from rlpt.report.claims import Metric
+from rlpt.stats import Difference, Interval
+
+MINUS = "−"
+
+
+def number(value: float, digits: int = 0) -> str:
+    """Returns "1,234" or "−0.5"; an en dash where there is no number."""
+    if isnan(value):
+        return "–"
+    text = f"{value:,.{digits}f}"
+    return (text[1:] if float(text.replace(",", "")) == 0 and text.startswith("-") else text).replace("-", MINUS)
+
+
+def signed(value: float, digits: int = 0) -> str:
+    """Returns "+12", "−12" or "0"."""
+    text = number(value, digits)
+    return text if text.startswith(MINUS) or not value > 0 or not text.strip("0.") else f"+{text}"
+
+
+def counted(count: int | str, word: str) -> str:
+    """Returns "1 run", "1,234 runs" or, of a range, "1–3 runs"."""
+    text = count if isinstance(count, str) else number(count)
+    return f"{text} {word}{'' if text == '1' else 's'}"
+
+
+def interval(found: Interval, digits: int = 0) -> str:
+    """Returns "319 [288, 340]", or what is there instead of an interval."""
+    if not found.known:
+        return f"{number(found.value, digits)} (one run{' a task' if found.count > 1 else ''}: no interval)"
+    return f"{number(found.value, digits)} [{number(found.low, digits)}, {number(found.high, digits)}]"
+
+
+def gap(found: Difference | None, metric: Metric = "final") -> str:
+    """Returns "+15 [−57, 88]"; accuracies in percentage points."""
+    if found is None:
+        return "–"
+    scale, digits, unit = (100, 1, " points") if metric == "top1" else (1, 0, "")
+    value = signed(found.value * scale, digits)
+    if not found.known:
+        return f"{value}{unit} (one {'pair' if found.paired else 'run'}: no interval)"
+    return f"{value} [{number(found.low * scale, digits)}, {number(found.high * scale, digits)}]{unit}"
+
+
+def ends(low: float, high: float, metric: Metric = "final") -> str:
+    """Returns "[−57, 88]", or an en dash."""
+    scale, digits = (100, 1) if metric == "top1" else (1, 0)
+    return "–" if isnan(low) else f"[{number(low * scale, digits)}, {number(high * scale, digits)}]"
+
+
+def task(name: str) -> str:
+    """Returns "cheetah run" for "cheetah-run"."""
+    return name.replace("-", " ").replace("_", " ")

@@ -1,0 +1,106 @@
+"""A data set's statistics: every condition on every task, and over all tasks of an experiment."""
+
+from dataclasses import dataclass
+
+import numpy as np
+
+from rlpt.report.agreement import against_baseline
+from rlpt.results.records import DataSet, Run, baseline_of, grouped, scores_of
+from rlpt.stats import (
+    Difference,
+    Interval,
+    aggregate,
+    interquartile_mean,
+    performance_profile,
+    probability_of_improvement,
+    steps_to,
+)
+
+PROFILE_THRESHOLDS = np.arange(0, 1001, 25.0)
+"Returns at which performance profiles are evaluated."
+
+
+@dataclass(frozen=True)
+class Speed:
+    """Steps until the smoothed return has reached the baseline's mean final score, as finely as `Run.curve` knows."""
+
+    threshold: float
+    reached: int
+    "Runs that did, of `steps.count`."
+    steps: Interval
+    "A run that did not is counted with all its steps, so this is a lower bound."
+
+
+@dataclass(frozen=True)
+class ConditionSummary:
+    """One condition on one task."""
+
+    environment: str
+    label: str
+    final: Interval
+    auc: Interval
+    speed: Speed | None
+    difference: Difference | None
+    "Of final scores, from the baseline; None: it is the baseline."
+    probability: Interval | None
+    "That a run's final score is above the baseline's."
+
+
+@dataclass(frozen=True)
+class AcrossTasks:
+    """One condition over all tasks that an experiment has runs of it on; a task's highest return is 1,000."""
+
+    condition: str
+    label: str
+    tasks: int
+    mean: Interval
+    iqm: Interval
+    profile: tuple[np.ndarray, np.ndarray, np.ndarray]
+    "Share of runs above each of PROFILE_THRESHOLDS, and the ends of its band."
+
+
+def condition_summaries(runs: list[Run], data: DataSet) -> list[ConditionSummary]:
+    """Returns a row for each condition on each task of one experiment's runs."""
+    rows = []
+    for own in grouped(runs, lambda run: (run.environment, run.condition)).values():
+        run = own[0]
+        baseline = baseline_of(each for each in runs if each.environment == run.environment)
+        is_baseline = bool(baseline) and run.condition == baseline[0].condition
+        compared = bool(baseline) and not is_baseline
+        rows.append(
+            ConditionSummary(
+                run.environment,
+                run.label,
+                _interval(own, "final"),
+                _interval(own, "auc"),
+                _speed(own, baseline) if baseline else None,
+                against_baseline(own, data) if compared else None,
+                probability_of_improvement(scores_of(own, "final"), scores_of(baseline, "final")) if compared else None,
+            )
+        )
+    return rows
+
+
+def across_tasks(runs: list[Run]) -> list[AcrossTasks]:
+    """Returns a row for each condition that has runs on more than one task of an experiment."""
+    rows = []
+    for own in grouped(runs, lambda run: run.condition).values():
+        tasks = grouped(own, lambda run: run.environment).values()
+        strata = [np.array([run.scores["final"] for run in task]) for task in tasks]
+        if len(strata) > 1:
+            mean, iqm = aggregate(strata), aggregate(strata, interquartile_mean)
+            profile = performance_profile(strata, PROFILE_THRESHOLDS)
+            rows.append(AcrossTasks(own[0].condition, own[0].label, len(strata), mean, iqm, profile))
+    return rows
+
+
+def _interval(runs: list[Run], metric: str) -> Interval:
+    return aggregate([np.array(list(scores_of(runs, metric).values()))])
+
+
+def _speed(runs: list[Run], baseline: list[Run]) -> Speed:
+    threshold = float(np.mean([run.scores["final"] for run in baseline]))
+    found = [steps_to(threshold, run.curve["step"].to_numpy(), run.curve["smoothed"].to_numpy()) for run in runs]
+    counted = [run.steps if step is None else step for run, step in zip(runs, found, strict=True)]
+    steps = aggregate([np.array(counted, float)])
+    return Speed(threshold, sum(step is not None for step in found), steps)

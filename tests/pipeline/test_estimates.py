@@ -1,0 +1,51 @@
+"""Estimates against what jobs really write, and against the authors' logs."""
+
+import statistics
+from pathlib import Path
+
+import pytest
+
+from rlpt.manifest import Manifest, load_manifest
+from rlpt.pipeline.estimates import checkpoint_bytes, disk_bytes, gpu_hours, steps
+from rlpt.pipeline.jobs import plan
+from rlpt.results.published import load_published
+from tests.conftest import REPOSITORY
+
+PAPER = plan(load_manifest(REPOSITORY / "experiments" / "fig08_ik.toml"))
+
+
+def test_steps_are_those_of_the_paper() -> None:
+    assert {job.stage: steps(job) for job in PAPER} == {"generate": 200_000, "pretrain": 44_550, "train": 80_000}
+
+
+def test_disk_is_near_what_jobs_take(finished_runs: tuple[Manifest, Path]) -> None:
+    manifest, runs = finished_runs
+    files = {"generate": "transitions.h5", "pretrain": "encoder.safetensors", "train": "policy.safetensors"}
+    for job in plan(manifest):
+        size = (job.folder(runs).path / files[job.stage]).stat().st_size
+        if job.stage == "generate":  # measured at 100×100: the estimate is to be on the safe side
+            assert size / 4 < disk_bytes(job) < 4 * size
+        else:
+            assert disk_bytes(job) == pytest.approx(size, rel=0.15, abs=2_000)  # a small file is half header
+
+
+def test_a_checkpoint_holds_more_than_the_weights() -> None:
+    for job in PAPER:
+        if job.stage != "generate":
+            assert checkpoint_bytes(job) > 2 * disk_bytes(job)
+
+
+@pytest.mark.parametrize(("figure", "manifest"), [(7, "fig07_imagenet"), (8, "fig08_ik")])
+def test_gpu_hours_are_near_the_authors(figure: int, manifest: str) -> None:
+    logged = [run.hours / run.steps for run in load_published().runs if run.figure == figure]
+    jobs = plan(load_manifest(REPOSITORY / "experiments" / f"{manifest}.toml"))
+    (estimated,) = {gpu_hours(job) / steps(job) for job in jobs if job.stage == "train"}
+    assert estimated == pytest.approx(statistics.median(logged), rel=0.1)
+
+
+def test_readme_says_how_many_runs_and_hours_the_paper_takes() -> None:
+    manifests = (REPOSITORY / "experiments").glob("fig*.toml")
+    jobs = {job.id: job for path in manifests for job in plan(load_manifest(path))}
+    readme = (REPOSITORY / "README.md").read_text(encoding="utf-8")
+    runs, hours = sum(job.stage == "train" for job in jobs.values()), sum(map(gpu_hours, jobs.values()))
+    assert f"{runs} training runs, about {round(hours, -2):,.0f} hours of the authors' GPU" in readme

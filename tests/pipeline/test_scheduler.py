@@ -1,0 +1,51 @@
+"""Several processes on one folder of runs."""
+
+import json
+import subprocess
+import sys
+from pathlib import Path
+
+from rlpt.manifest import load_manifest
+from rlpt.pipeline.execution import Execution, threads_of
+from rlpt.pipeline.jobs import plan
+from rlpt.pipeline.scheduler import _Log
+from rlpt.runs.files import write_json
+from rlpt.runs.provenance import available_cores
+from tests.conftest import REPOSITORY
+
+
+def test_two_runs_on_one_folder_share_the_work(tmp_path: Path) -> None:
+    """Each job is done once, by one of them, and both end well."""
+    command = [sys.executable, "-m", "rlpt", "run", str(REPOSITORY / "experiments" / "demo.toml"), "--quiet"]
+    command += ["--profile=smoke", f"--runs={tmp_path}", "--threads=1", "--set=environment.size=32"]
+    command += ["--set=encoder.crop=28", "--set=train.steps=105"]
+    both = [subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True) for _ in range(2)]
+    outputs = [process.communicate(timeout=300) for process in both]
+    assert [process.returncode for process in both] == [0, 0], outputs
+    records = [json.loads(path.read_text()) for path in tmp_path.glob("*/*/provenance.json")]
+    assert len(records) == 4
+    assert [len(record["sessions"]) for record in records] == [1] * 4
+    assert {path.name for path in tmp_path.glob("figures/*.png")} == {"demo-smoke.png", "demo-encoders-smoke.png"}
+
+
+def test_a_log_is_read_from_where_its_process_began(tmp_path: Path) -> None:
+    path = tmp_path / "job.log"
+    path.write_text("WARNING: of the last time\n")
+    log = _Log(path, path.stat().st_size)
+    assert log.lines() == []
+    with path.open("a") as file:
+        file.write("\nfirst\nlast\n")
+    assert log.lines() == ["first", "last"]
+
+
+def test_a_job_goes_on_with_the_threads_that_it_began_with(tmp_path: Path) -> None:
+    """Whatever its share of the cores is now: another number of threads changes the last digits."""
+    generating, *_, training = plan(load_manifest(REPOSITORY / "experiments" / "demo.toml"))
+    execution = Execution(tmp_path)
+    assert [threads_of(job, execution, 3) for job in (generating, training)] == [3, 3]
+    for job in (generating, training):
+        write_json(job.folder(tmp_path).partial / "sessions.json", [{"threads": 7}, {"threads": 1}])
+    assert [threads_of(job, execution, 3) for job in (generating, training)] == [3, 1], "workers change nothing"
+    assert threads_of(training, Execution(tmp_path, threads=4), 3) == 4
+    write_json(training.folder(tmp_path).partial / "sessions.json", [{"threads": 100_000}])
+    assert threads_of(training, execution, 3) == available_cores(), "of a larger machine"

@@ -1,0 +1,153 @@
+"""The figure of what pretraining learns."""
+
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+from matplotlib.figure import Figure
+from PIL import Image
+
+from rlpt.errors import UsageError
+from rlpt.manifest import Manifest, load_manifest
+from rlpt.pipeline.jobs import Job, Selection, plan
+from rlpt.plots import encoder_curves
+from rlpt.plots.encoder_curves import draw_pretraining_curves
+from rlpt.plots.figure_files import COLOURS
+from rlpt.runs.files import write_text
+from tests.conftest import REPOSITORY
+
+EXPERIMENTS = REPOSITORY / "experiments"
+
+
+def test_finished_encoders_are_drawn_and_the_same_files_give_the_same_figure(
+    finished_runs: tuple[Manifest, Path], tmp_path: Path
+) -> None:
+    manifest, runs = finished_runs
+    for place in ("one", "two"):
+        (tmp_path / place).mkdir()
+        (tmp_path / place / "pretrain").symlink_to(runs.resolve() / "pretrain")
+    one, two = (draw_pretraining_curves(manifest, Selection(), tmp_path / place) for place in ("one", "two"))
+    assert [path.name for path in one] == ["demo-encoders-smoke.png", "demo-encoders-smoke.pdf"]
+    assert [path.read_bytes() for path in one] == [path.read_bytes() for path in two]
+    with Image.open(one[0]) as image:
+        ids = [job.id for job in plan(manifest) if job.stage == "pretrain"]
+        assert image.info["Description"] == f"profile smoke; {' '.join(ids)}"
+
+
+def drawn(manifest: Manifest, runs: Path, monkeypatch: pytest.MonkeyPatch) -> Figure:
+    """Returns the figure that would be saved."""
+    figures: list[Figure] = []
+    monkeypatch.setattr(encoder_curves, "save_figure", lambda figure, *_: figures.append(figure))
+    draw_pretraining_curves(manifest, Selection(), runs)
+    return figures[0]
+
+
+def test_unfinished_classifiers_show_accuracy_to_where_they_are(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    manifest = load_manifest(EXPERIMENTS / "extra" / "grouping.toml", "lite")
+    jobs = [job for job in plan(manifest) if job.slug == "imagenet-g3"]
+    for job in jobs[:2]:
+        table = job.folder(tmp_path).partial / "epochs.csv"
+        write_text(table, "step,updates,train_top1,val_top1\n")
+    assert draw_pretraining_curves(manifest, Selection(), tmp_path) == []
+    for job in jobs[:2]:
+        table = job.folder(tmp_path).partial / "epochs.csv"
+        write_text(table, "step,updates,train_top1,val_top1\n1,10,0.01,0.02\n2,20,0.05,0.04\n")
+    figure = drawn(manifest, tmp_path, monkeypatch)
+    (axes,) = figure.axes
+    assert axes.get_ylabel() == "top-1 accuracy"
+    lines = [tuple(np.asarray(data).tolist() for data in line.get_data()) for line in axes.lines]
+    assert lines == [([10, 20], [0.02, 0.04]), ([10, 20], [0.01, 0.05])] * 2
+    (legend,) = figure.legends
+    assert [text.get_text() for text in legend.get_texts()] == ["groups = 3", "groups = 3, seed 1"]
+    assert "UNFINISHED: groups = 3, groups = 3, seed 1" in " ".join(figure.get_supxlabel().split())
+
+
+def legend_and_colours(
+    manifest: Manifest, jobs: list[Job], runs: Path, monkeypatch: pytest.MonkeyPatch
+) -> dict[str, Any]:
+    """Draws one epoch of each job; returns the colours by name."""
+    for job in jobs:
+        write_text(job.folder(runs).partial / "epochs.csv", "step,updates,train_r2,test_r2\n1,10,0.1,0.2\n")
+    (axes,) = drawn(manifest, runs, monkeypatch).axes
+    return {str(line.get_label()): line.get_color() for line in axes.lines if line.get_linestyle() == "-"}
+
+
+def test_an_encoder_has_the_name_and_colour_of_the_condition_that_uses_it(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    manifest = load_manifest(EXPERIMENTS / "fig08_ik.toml", "lite")
+    jobs = [job for job in plan(manifest) if job.stage == "pretrain"]
+    found = legend_and_colours(manifest, jobs, tmp_path, monkeypatch)
+    assert found == {"IK cheetah": COLOURS[1], "IK reacher": COLOURS[2], "IK walker": COLOURS[3]}
+
+
+def test_several_encoders_of_one_condition_have_their_own_names(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    manifest = load_manifest(EXPERIMENTS / "fig11_budget.toml", "lite")
+    jobs = [job for job in plan(manifest) if job.stage == "pretrain" and "-t5000" in job.slug]
+    found = legend_and_colours(manifest, jobs, tmp_path, monkeypatch)
+    assert found == dict(zip([job.slug for job in jobs], COLOURS, strict=False))
+    assert len(found) == 3
+
+
+def test_all_encoders_of_a_figure_look_different(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    manifest = load_manifest(EXPERIMENTS / "fig10_ik_distracted.toml", "lite")
+    jobs = [job for job in plan(manifest) if job.stage == "pretrain"]
+    assert len(legend_and_colours(manifest, jobs, tmp_path, monkeypatch)) == len(jobs) == 9
+    figure = drawn(manifest, tmp_path, monkeypatch)
+    (axes,) = figure.axes
+    looks = {(line.get_color(), line.get_marker()) for line in axes.lines if line.get_linestyle() == "-"}
+    assert len(looks) == 9
+    (legend,) = figure.legends
+    figure.draw_without_rendering()
+    extent = legend.get_window_extent()
+    assert extent.x0 >= 0
+    assert extent.x1 <= figure.bbox.x1, "long names are not cut off"
+
+
+def test_encoders_that_differ_in_a_setting_alone_have_their_own_lines(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    path = tmp_path / "mine.toml"
+    path.write_text(
+        """title = "t"
+environments = ["reacher-easy", "walker-walk"]
+seeds = [1]
+[conditions.one]
+label = "one"
+pretrain = "ik"
+[conditions.other]
+label = "other"
+pretrain = "ik"
+ik = { dropout = 0.1 }
+"""
+    )
+    manifest = load_manifest(path, "lite")
+    jobs = [job for job in plan(manifest) if job.stage == "pretrain"]
+    assert set(legend_and_colours(manifest, jobs, tmp_path, monkeypatch)) == {job.id for job in jobs}
+
+
+def test_the_report_has_the_same_colours() -> None:
+    style = (REPOSITORY / "rlpt" / "report" / "templates" / "report.css").read_text()
+    assert "; ".join(f"--s{at}: {colour}" for at, colour in enumerate(COLOURS)) in style
+
+
+def test_a_kind_of_pretraining_without_a_panel_is_left_out(tmp_path: Path) -> None:
+    manifest = load_manifest(EXPERIMENTS / "fig08_ik.toml", "lite")
+    job = next(job for job in plan(manifest) if job.stage == "pretrain")
+    write_text(job.folder(tmp_path).partial / "epochs.csv", "step,updates,train_loss,test_loss\n1,10,0.5,0.6\n")
+    assert draw_pretraining_curves(manifest, Selection(), tmp_path) == []
+
+
+@pytest.mark.parametrize("text", ["", "step,upd", "step,loss\n1,2\n"])
+def test_a_damaged_table_is_one_line(tmp_path: Path, text: str) -> None:
+    manifest = load_manifest(EXPERIMENTS / "fig08_ik.toml", "lite")
+    job = next(job for job in plan(manifest) if job.stage == "pretrain")
+    table = job.folder(tmp_path).partial / "epochs.csv"
+    write_text(table, text)
+    with pytest.raises(UsageError, match=f"{table}: not readable"):
+        draw_pretraining_curves(manifest, Selection(), tmp_path)

@@ -1,0 +1,82 @@
+"""The digest of the authors' logs: what it says, and that it is what the logs say."""
+
+import runpy
+from pathlib import Path
+
+import pandas as pd
+import pytest
+from click.testing import CliRunner
+
+from rlpt.errors import UsageError
+from rlpt.results.published import FOLDER, load_published, write_digest
+from tests.conftest import REFERENCE, REPOSITORY
+
+LOGS = REFERENCE / "published_episodes.csv"
+needs_logs = pytest.mark.skipif(not LOGS.is_file(), reason=f"the authors' logs are not here: {LOGS}")
+
+
+@needs_logs
+def test_the_committed_digest_is_what_the_logs_give(tmp_path: Path) -> None:
+    written = write_digest(REFERENCE, tmp_path)
+    assert sorted(path.name for path in written) == sorted(path.name for path in FOLDER.glob("*.csv"))
+    for path in written:
+        assert path.read_bytes() == (FOLDER / path.name).read_bytes()
+
+
+@needs_logs
+def test_final_scores_and_aucs_are_the_published_ones() -> None:
+    keys = ["figure", "seed", "gpu_hours", "ms_per_step", "steps"]  # together they name a run
+    logs = pd.read_csv(REFERENCE / "published_runs.csv")
+    both = pd.read_csv(FOLDER / "runs.csv").merge(logs, on=keys, validate="one_to_one")
+    assert len(both) == len(logs) == 93
+    assert (both["final"] - both["final15_mean"]).abs().max() < 0.06
+    whole = both[both["figure"] != 11]
+    assert (whole["auc"] - whole["auc_mean"]).abs().max() < 0.06
+
+
+def test_the_means_are_the_paper_s() -> None:
+    data = load_published()
+    for environment, condition, expected in (
+        ("reacher-easy", "ik-reacher", 955),
+        ("cheetah-run", "baseline", 319),
+        ("walker-walk", "ik-cheetah", 588),
+    ):
+        runs = data.select(8, "", environment, [condition])
+        assert sorted(run.seed for run in runs) == [37, 42, 69]
+        assert sum(run.scores["final"] for run in runs) / 3 == pytest.approx(expected, abs=0.6)
+
+
+def test_figure_11_shares_figure_8_s_baselines() -> None:
+    data = load_published()
+    assert len(data.runs) == 102
+    assert data.distinct == data.planned == 93
+    (shared, *_), (own, *_) = (
+        data.select(figure, "", "walker-walk", [condition]) for figure, condition in ((11, "t0"), (8, "baseline"))
+    )
+    assert shared.seed == 37
+    assert shared.scores["final"] == own.scores["final"]
+    assert (shared.scores["auc"], own.scores["auc"]) == (321.18, 363.76)
+
+
+def test_curves_are_thinned_and_smoothed() -> None:
+    (run, *_) = load_published().select(8, "", "walker-walk", ["baseline"])
+    assert run.curve["step"].tolist()[:3] == [2500, 5000, 7500]
+    assert run.curve["step"].max() <= run.steps
+    assert run.curve["smoothed"].diff().abs().mean() < run.curve["return"].diff().abs().mean()
+
+
+def test_three_encoders_had_learned_nothing() -> None:
+    encoders = load_published().encoders
+    assert len(encoders) == 21
+    dead = {(each.environment, each.transitions, each.video) for each in encoders if each.test_r2 <= 0}
+    assert dead == {("reacher-easy", 200_000, "99"), ("walker-walk", 5_000, ""), ("walker-walk", 10_000, "")}
+
+
+def test_a_missing_file_is_named(tmp_path: Path) -> None:
+    with pytest.raises(UsageError, match=r"runs\.csv: no such file"):
+        load_published(tmp_path)
+    main = runpy.run_path(str(REPOSITORY / "paper_figures" / "digest_published.py"))["main"]
+    result = CliRunner().invoke(main, [str(tmp_path), "--out", str(tmp_path / "out")])
+    assert result.exit_code == 2
+    assert "published_episodes.csv: no such file" in result.output
+    assert not (tmp_path / "out").exists()

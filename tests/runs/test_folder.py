@@ -1,0 +1,105 @@
+"""Run folders: complete or absent, one process at a time."""
+
+import json
+import shutil
+from pathlib import Path
+
+import pytest
+import yaml
+
+from rlpt.errors import Busy, UsageError
+from rlpt.manifest import Manifest
+from rlpt.pipeline.execution import Execution, run_job
+from rlpt.pipeline.jobs import plan
+from rlpt.runs.files import whole_file, write_text
+from rlpt.runs.folder import CHECKPOINT_FILE, RunFolder
+from rlpt.runs.interruption import Paused
+
+
+def test_a_run_appears_when_it_is_complete(tmp_path: Path) -> None:
+    folder = RunFolder(tmp_path, "train", "a-1")
+    assert folder.state() == "missing"
+    with folder.claim({"steps": 3}, {}, {}) as work:
+        (work / "result.txt").write_text("x")
+        assert folder.state() == "running"
+        assert not folder.path.exists()
+    assert folder.state() == "done"
+    assert yaml.safe_load((folder.path / "settings.yaml").read_text()) == {"steps": 3}
+    provenance = json.loads((folder.path / "provenance.json").read_text())
+    assert set(provenance) == {"code", "packages", "locks", "container", "sessions", "outputs"}
+    (session,) = provenance["sessions"]
+    machine = {"commit", "packages", "machine", "renderer", "threads", "load"}
+    assert set(session) == machine | {"started", "ended", "seconds", "end"}
+    assert session["end"] == "done"
+    assert set(provenance["outputs"]) == {"result.txt", "settings.yaml"}
+    assert sorted(path.name for path in folder.path.parent.iterdir()) == [".a-1.lock", "a-1"]
+    with (
+        pytest.raises(Busy),
+        folder.claim({"steps": 3}, {}, {}),
+    ):  # finished by another process, between a look and the claim
+        pass
+
+
+def test_a_failed_run_says_why_and_can_be_repeated(tmp_path: Path) -> None:
+    folder = RunFolder(tmp_path, "train", "a-1")
+    with pytest.raises(RuntimeError), folder.claim({}, {}, {}) as work:
+        (work / "half.txt").write_text("x")
+        raise RuntimeError("it broke\nin two lines")
+    assert (folder.state(), folder.error()) == ("failed", "it broke")
+    with folder.claim({}, {}, {}) as work:
+        assert (work / "half.txt").exists()  # the job may be able to go on from it
+    assert (folder.state(), folder.error()) == ("done", "")
+
+
+def test_an_interrupted_run_is_paused_and_every_session_is_remembered(tmp_path: Path) -> None:
+    folder = RunFolder(tmp_path, "train", "a-1")
+    for _ in range(2):
+        with pytest.raises(Paused), folder.claim({}, {}, {}):
+            raise Paused
+        assert folder.state() == "paused"
+    with folder.claim({}, {}, {}) as work:
+        (work / CHECKPOINT_FILE).write_text("the job's")
+    assert len(json.loads((folder.path / "provenance.json").read_text())["sessions"]) == 3
+    assert sorted(path.name for path in folder.path.iterdir()) == ["provenance.json", "settings.yaml"]
+
+
+def test_what_a_kill_in_the_last_moment_left_is_deleted_by_the_next_look(
+    finished_runs: tuple[Manifest, Path], tmp_path: Path
+) -> None:
+    manifest, finished = finished_runs
+    runs = shutil.copytree(finished, tmp_path / "runs")
+    job = plan(manifest)[-1]
+    leftover = job.folder(runs).path / CHECKPOINT_FILE
+    leftover.write_text("no longer needed")
+    run_job(job, Execution(runs, quiet=True))
+    assert not leftover.exists()
+
+
+def test_a_run_is_worked_on_by_one_process(tmp_path: Path) -> None:
+    folder = RunFolder(tmp_path, "train", "a-1")
+    with (
+        folder.claim({}, {}, {}),
+        pytest.raises(Busy, match="another process"),
+        RunFolder(tmp_path, "train", "a-1").claim({}, {}, {}),
+    ):
+        pass
+
+
+def test_a_runs_folder_that_cannot_be_made_is_refused(tmp_path: Path) -> None:
+    (tmp_path / "runs").write_text("a file in the way")
+    with (
+        pytest.raises(UsageError, match=r"choose another (--runs|folder)"),
+        RunFolder(tmp_path / "runs", "train", "a").claim({}, {}, {}),
+    ):
+        pass
+
+
+def test_a_file_appears_whole_or_not_at_all(tmp_path: Path) -> None:
+    path = tmp_path / "folder" / "file.txt"
+    write_text(path, "first")
+    with pytest.raises(RuntimeError), whole_file(path) as aside:
+        aside.write_text("half")
+        assert path.read_text() == "first"
+        raise RuntimeError
+    assert path.read_text() == "first"
+    assert list(path.parent.iterdir()) == [path]

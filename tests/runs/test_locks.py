@@ -1,0 +1,135 @@
+"""Claims on runs: between processes, between machines, and after their holder has died."""
+
+import json
+import os
+import signal
+import socket
+import subprocess
+import sys
+import threading
+import time
+from pathlib import Path
+
+import pytest
+
+from rlpt.errors import Busy, UsageError
+from rlpt.runs.locks import claimed, is_claimed
+
+_HOLD = """
+import sys, time
+from pathlib import Path
+from rlpt.runs.locks import claimed
+with claimed(Path(sys.argv[1])):
+    print("held", flush=True)
+    time.sleep(60)
+"""
+
+
+@pytest.fixture
+def lock(tmp_path: Path) -> Path:
+    return tmp_path / "folder" / ".a.lock"
+
+
+def held_by_another_process(lock: Path) -> "subprocess.Popen[str]":
+    process = subprocess.Popen([sys.executable, "-c", _HOLD, str(lock)], stdout=subprocess.PIPE, text=True)
+    assert process.stdout is not None
+    assert process.stdout.readline() == "held\n"
+    return process
+
+
+def test_only_one_holds_it(lock: Path) -> None:
+    assert not is_claimed(lock)
+    with claimed(lock):
+        assert is_claimed(lock)
+        with pytest.raises(Busy, match=f"process {os.getpid()} on {socket.gethostname()}"), claimed(lock):
+            pass
+    assert not is_claimed(lock)
+    with claimed(lock):
+        pass
+
+
+def test_it_dies_with_its_process(lock: Path) -> None:
+    process = held_by_another_process(lock)
+    with pytest.raises(Busy, match=f"process {process.pid}"), claimed(lock):
+        pass
+    process.send_signal(signal.SIGKILL)
+    process.wait()
+    assert json.loads(lock.read_text())["pid"] == process.pid
+    assert not is_claimed(lock)
+    with claimed(lock):
+        assert json.loads(lock.read_text())["pid"] == os.getpid()
+
+
+@pytest.mark.parametrize(("age", "busy"), [(5, True), (300, False)])
+def test_another_machines_claim_lasts_as_long_as_it_is_touched(lock: Path, age: float, busy: bool) -> None:
+    """Storage that does not share the system's lock between machines."""
+    lock.parent.mkdir()
+    lock.write_text(json.dumps({"host": "another-machine", "pid": 17}))
+    os.utime(lock, times=(time.time() - age,) * 2)
+    assert is_claimed(lock) == busy
+    if busy:
+        with pytest.raises(Busy, match="process 17 on another-machine"), claimed(lock):
+            pass
+        assert "another-machine" in lock.read_text()
+    else:
+        with claimed(lock):
+            pass
+
+
+def test_a_holder_touches_it(lock: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("rlpt.runs.locks._BEAT_SECONDS", 0.01)
+    with claimed(lock):
+        os.utime(lock, times=(0, 0))
+        for _ in range(500):
+            if lock.stat().st_mtime > 0:
+                break
+            time.sleep(0.01)
+        assert lock.stat().st_mtime > 0
+    assert lock.read_text() == ""
+
+
+@pytest.mark.parametrize("content", ["", "no JSON", "[1]", '{"host": 3}', "\0" * 10])
+def test_a_strange_lock_file_is_taken_over(lock: Path, content: str) -> None:
+    lock.parent.mkdir()
+    lock.write_text(content)
+    os.utime(lock, times=(0, 0))
+    with claimed(lock):
+        pass
+
+
+def test_of_many_threads_one_gets_it_at_a_time(lock: Path) -> None:
+    inside, most, busy = 0, 0, 0
+    count = threading.Lock()
+
+    def work() -> None:
+        nonlocal inside, most, busy
+        for _ in range(5):
+            try:
+                with claimed(lock):
+                    with count:
+                        inside += 1
+                        most = max(most, inside)
+                    time.sleep(0.01)
+                    with count:
+                        inside -= 1
+            except Busy:
+                busy += 1
+
+    threads = [threading.Thread(target=work) for _ in range(4)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    assert most == 1
+
+
+def test_a_file_system_without_locks_is_refused(lock: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def flock(*_: object) -> None:
+        raise OSError(95, "Operation not supported")
+
+    monkeypatch.setattr("fcntl.flock", flock)
+    with (
+        pytest.raises(UsageError, match=r"has no locks .*mount it with flock, or choose another folder"),
+        claimed(lock),
+    ):
+        pass
