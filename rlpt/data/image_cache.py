@@ -27,13 +27,13 @@ from rlpt.data.image_folder import (
     ClassChoice,
     LabelledFile,
     Split,
-    check_folder,
     class_names,
     decode,
     in_blocks,
     list_images,
     middle_square,
     require_all_classes,
+    undecodable,
 )
 from rlpt.errors import Busy
 from rlpt.progress import Report, progress_bar
@@ -62,7 +62,7 @@ class LabelledImages:
 def cache_path(cache: Path, folder: Path, split: Split, classes: Sequence[str], size: int) -> Path:
     """Returns the file in `cache` that holds these classes of a split of the images in `folder`, at `size` pixels."""
     names = hashlib.sha256("\n".join(classes).encode()).hexdigest()[:8]
-    return cache / f"{folder.name}-{split}-{len(classes)}-classes-{names}-{size}px.h5"
+    return cache / f"{folder.resolve().name}-{split}-{len(classes)}-classes-{names}-{size}px.h5"
 
 
 def load_split(
@@ -83,10 +83,11 @@ def load_split(
         report: called with the number of images decoded, and while waiting; not at all if the cache is there.
 
     Raises:
-        UsageError: if a class has no image, or an image cannot be decoded. No cache is left behind.
+        UsageError: if a class has no image in either split, or images cannot be decoded: names the first few. No cache
+            is left behind.
     """
+    require_all_classes(path, classes)
     files = list_images(path, split, classes)
-    require_all_classes(path, split, classes, files)
     file, source = cache_path(cache, path, split, classes, size), _source_digest(files, classes, size)
     while (found := _read_cache(file, source)) is None:
         try:
@@ -118,18 +119,21 @@ def _build_cache(
 ) -> None:
     labels = np.array([file.label for file in files], np.int64)
     digest = _begun_digest(classes, labels)
-    done = 0
+    done, bad = 0, list[Path]()
     work = partial(_decode_block, size)
     with (
         whole_hdf5(path) as cache,
         in_blocks(work, [file.path for file in files], workers) as blocks,
     ):
         images = cache.create_dataset("images", (len(files), size, size, 3), np.uint8)
-        for _, block in blocks:
+        for block, block_bad in blocks:
             images[done : done + len(block)] = block
             digest.update(block.tobytes())
+            bad += block_bad
             done += len(block)
-            report(done, "decoding")
+            report(done, f"{len(bad)} cannot be decoded" if bad else "decoding")
+        if bad:
+            raise undecodable(bad)
         cache["labels"] = labels
         cache.attrs.update(
             {"format": _FORMAT, "source": source, "digest": digest.hexdigest(), "classes": json.dumps(list(classes))}
@@ -154,8 +158,16 @@ def _read_cache(path: Path, source: str) -> LabelledImages | None:
     return LabelledImages(images, labels, classes, digest) if found.hexdigest() == digest else None
 
 
-def _decode_block(size: int, paths: Sequence[Path]) -> np.ndarray:
-    return np.stack([middle_square(decode(path), size) for path in paths])
+def _decode_block(size: int, paths: Sequence[Path]) -> tuple[np.ndarray, list[Path]]:
+    """Returns the images, zeros where one cannot be decoded, and the paths of those."""
+    images, bad = np.zeros((len(paths), size, size, 3), np.uint8), []
+    for at, path in enumerate(paths):
+        image = decode(path)
+        if image is None:
+            bad.append(path)
+        else:
+            images[at] = middle_square(image, size)
+    return images, bad
 
 
 def _begun_digest(classes: Sequence[str], labels: np.ndarray) -> "hashlib._Hash":
@@ -170,15 +182,10 @@ def check_and_cache(
     Raises:
         UsageError: if classes are missing or images are unreadable; names the first few.
     """
-    workers = workers or available_cores()
     names = class_names(path, classes)
-    count = sum(len(list_images(path, split, names)) for split in SPLITS)
-    with progress_bar("reading every image", count, quiet) as report:
-        findings = check_folder(path, classes, workers, report)
-    findings.require_usable()
     for split in SPLITS:
-        with progress_bar(f"decoding {split}", findings.images[split], quiet) as report:
-            images = load_split(path, split, names, size, cache, workers, report)
+        with progress_bar(f"decoding {split}", len(list_images(path, split, names)), quiet) as report:
+            images = load_split(path, split, names, size, cache, workers or available_cores(), report)
         file = cache_path(cache, path, split, names, size)
         size_text = f"{file.stat().st_size / 1e9:.2f} GB"
         yield f"{split}: {len(images.labels):,} images of {len(names)} classes, {file} ({size_text})"

@@ -1,10 +1,9 @@
-"""Labelled image folders in ImageNet's layout: listed, checked and decoded.
+"""Labelled image folders in ImageNet's layout: listed and decoded.
 
 Layout: `train/<WordNet id>/*.JPEG` and `val/<WordNet id>/*.JPEG`; also .jpg, .jpeg and .png, in either case. A class's
 label is its position among the sorted ids.
 """
 
-from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -16,7 +15,6 @@ import numpy as np
 from PIL import Image
 
 from rlpt.errors import UsageError
-from rlpt.progress import Report
 from rlpt.workers import worker_pool
 
 Split = Literal["train", "val"]
@@ -28,7 +26,6 @@ _FORMATS = ("JPEG", "PNG")  # whatever the suffix says: other decoders start pro
 
 _FILES_A_TASK = 32
 _NAMED_PROBLEMS = 3
-_MEND_IMAGES = "restore from the archive, or take out of the folder"
 
 _Result = TypeVar("_Result")
 
@@ -76,38 +73,24 @@ def list_images(path: Path, split: Split, classes: Sequence[str]) -> list[Labell
     return files
 
 
-@dataclass(frozen=True)
-class FolderFindings:
-    """What `check_folder` found."""
+def require_all_classes(path: Path, classes: Sequence[str]) -> None:
+    """Refuses a folder in which a class has no image, in either split.
 
-    path: Path
-    classes: tuple[str, ...]
-    "WordNet ids by label"
-    images: dict[Split, int]
-    "Image files of the chosen classes, the unreadable ones among them"
-    missing: tuple[str, ...]
-    "Class folders that are not there or hold no image, such as val/n01443537"
-    unreadable: tuple[Path, ...]
-    "Image files that cannot be decoded"
-
-    def require_usable(self) -> None:
-        """Refuses a folder with findings.
-
-        Raises:
-            UsageError: one line with the first few missing classes or, if none is, unreadable images.
-        """
-        if self.missing:
-            raise _missing_error(self.path, self.missing)
-        if self.unreadable:
-            names = _few([str(file.relative_to(self.path)) for file in self.unreadable])
-            raise UsageError(f"{self.path}: {len(self.unreadable)} images cannot be decoded: {names}: {_MEND_IMAGES}")
+    Raises:
+        UsageError: one line with the first few such classes.
+    """
+    missing = [f"{split}/{name}" for split in SPLITS for name in classes if not list_images(path, split, [name])]
+    if missing:
+        raise UsageError(
+            f"{path}: {len(missing)} class folders are missing or hold no image: {_few(missing)}: "
+            'add their images, or take all classes that are there (--classes all; imagenet.classes = "all")'
+        )
 
 
-def _missing_error(path: Path, missing: Sequence[str]) -> UsageError:
-    return UsageError(
-        f"{path}: {len(missing)} class folders are missing or hold no image: {_few(missing)}: "
-        'add their images, or take all classes that are there (--classes all; imagenet.classes = "all")'
-    )
+def undecodable(images: Sequence[Path]) -> UsageError:
+    """Returns one line about images that `decode` refuses, with the first few of them."""
+    names = _few([str(image) for image in images])
+    return UsageError(f"{len(images)} images cannot be decoded: {names}: restore them, or take them out of the folder")
 
 
 def _few(names: Sequence[str]) -> str:
@@ -115,75 +98,13 @@ def _few(names: Sequence[str]) -> str:
     return ", ".join(names[:_NAMED_PROBLEMS]) + (f" and {rest} more" if rest > 0 else "")
 
 
-def _missing(path: Path, split: Split, classes: Sequence[str], files: Sequence[LabelledFile]) -> list[str]:
-    """Names a split's class folders that are not there or hold no image."""
-    counts = Counter(file.label for file in files)
-    return [f"{split}/{name}" for label, name in enumerate(classes) if not counts[label]]
-
-
-def require_all_classes(path: Path, split: Split, classes: Sequence[str], files: Sequence[LabelledFile]) -> None:
-    """Refuses a split in which a class has no image.
-
-    Raises:
-        UsageError: one line with the first few such classes.
-    """
-    missing = _missing(path, split, classes, files)
-    if missing:
-        raise _missing_error(path, missing)
-
-
-def _silent(done: int, note: str) -> None:
-    """Reports nothing."""
-
-
-def check_folder(path: Path, classes: ClassChoice, workers: int = 1, report: Report = _silent) -> FolderFindings:
-    """Counts the images of the chosen classes and decodes every one of them.
-
-    Args:
-        path: the folder that holds train/ and val/.
-        classes: "paper" for the 100 published ones, "all" for every folder in train/.
-        workers: processes that decode.
-        report: called with the number of images checked.
-
-    Raises:
-        UsageError: if `path` does not have ImageNet's layout. What else is wrong is in the findings.
-    """
-    names = class_names(path, classes)
-    files = {split: list_images(path, split, names) for split in SPLITS}
-    missing = [name for split in SPLITS for name in _missing(path, split, names, files[split])]
-    everything = [file.path for split in SPLITS for file in files[split]]
-    unreadable: list[Path] = []
-    done = 0
-    with in_blocks(_unreadable, everything, workers) as blocks:
-        for block, bad in blocks:
-            unreadable += bad
-            done += len(block)
-            report(done, f"{len(unreadable)} unreadable")
-    counts = {split: len(files[split]) for split in SPLITS}
-    return FolderFindings(path, names, counts, tuple(missing), tuple(unreadable))
-
-
-def _unreadable(paths: Sequence[Path]) -> list[Path]:
-    bad = []
-    for path in paths:
-        try:
-            decode(path)
-        except UsageError:
-            bad.append(path)
-    return bad
-
-
-def decode(path: Path) -> Image.Image:
-    """Returns an image file's pixels as RGB.
-
-    Raises:
-        UsageError: if it cannot be decoded.
-    """
+def decode(path: Path) -> Image.Image | None:
+    """Returns an image file's pixels as RGB; None if it cannot be decoded."""
     try:
         with Image.open(path, formats=_FORMATS) as image:
             return image.convert("RGB")
-    except (OSError, SyntaxError, ValueError, Image.DecompressionBombError) as error:
-        raise UsageError(f"{path}: cannot be decoded ({error}): {_MEND_IMAGES}") from None
+    except (OSError, SyntaxError, ValueError, Image.DecompressionBombError):
+        return None
 
 
 def middle_square(image: Image.Image, size: int) -> np.ndarray:
@@ -208,14 +129,14 @@ def middle_square(image: Image.Image, size: int) -> np.ndarray:
 @contextmanager
 def in_blocks(
     work: Callable[[Sequence[Path]], _Result], paths: Sequence[Path], workers: int
-) -> Iterator[Iterator[tuple[Sequence[Path], _Result]]]:
-    """Yields blocks of paths, in order, each with what `work` makes of it, here or in several processes."""
+) -> Iterator[Iterator[_Result]]:
+    """Yields what `work` makes of blocks of paths, in order, here or in several processes."""
     blocks = [paths[first : first + _FILES_A_TASK] for first in range(0, len(paths), _FILES_A_TASK)]
     if workers == 1:
-        yield zip(blocks, map(work, blocks), strict=True)
+        yield map(work, blocks)
         return
     with worker_pool(workers) as pool:
         try:
-            yield zip(blocks, pool.map(work, blocks), strict=True)
+            yield pool.map(work, blocks)
         finally:
             pool.shutdown(wait=False, cancel_futures=True)

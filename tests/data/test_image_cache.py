@@ -10,17 +10,17 @@ from PIL import Image
 
 from rlpt.data import image_cache, image_folder
 from rlpt.data.image_cache import LabelledImages, cache_path, load_split
-from rlpt.data.image_folder import Split, list_images, middle_square
+from rlpt.data.image_folder import list_images, middle_square
 from rlpt.errors import UsageError
 from rlpt.runs.locks import claimed
 from tests.data.conftest import CLASSES
 
 
-def load(folder: Path, workers: int = 1, split: Split = "train") -> tuple[LabelledImages, list[int]]:
-    """Loads a split at 24 pixels, and returns how many images were reported as decoded, too."""
+def load(folder: Path, workers: int = 1) -> tuple[LabelledImages, list[int]]:
+    """Loads what is trained on at 24 pixels, and returns how many images were reported as decoded, too."""
     reported: list[int] = []
     cache = folder.parent / "cache"
-    loaded = load_split(folder, split, CLASSES, 24, cache, workers, lambda done, note: reported.append(done))
+    loaded = load_split(folder, "train", CLASSES, 24, cache, workers, lambda done, note: reported.append(done))
     return loaded, reported
 
 
@@ -65,13 +65,16 @@ def test_a_cache_is_reused_until_an_image_changes(folder: Path) -> None:
 
 
 def test_a_folder_with_a_fault_leaves_no_cache(folder: Path) -> None:
-    spoil(folder / "train" / CLASSES[1] / f"{CLASSES[1]}_0002.JPEG")
-    with pytest.raises(UsageError, match=r"n00000002_0002\.JPEG: cannot be decoded \(.*\): restore"):
+    for number in range(4):
+        spoil(folder / "train" / CLASSES[1] / f"{CLASSES[1]}_000{number}.JPEG")
+    spoil(folder / "train" / CLASSES[2] / f"{CLASSES[2]}_0001.JPEG")
+    named = r"/train/n00000002/n00000002_0000\.JPEG, .*_0001\.JPEG, .*_0002\.JPEG and 2 more: restore"
+    with pytest.raises(UsageError, match=rf"^5 images cannot be decoded: .*{named}"):
         load(folder)
     for file in (folder / "val" / CLASSES[1]).iterdir():
         file.unlink()
     with pytest.raises(UsageError, match=rf"images: 1 class folders are missing .*: val/{CLASSES[1]}: add"):
-        load(folder, split="val")
+        load(folder)
     assert list((folder.parent / "cache").glob("*.h5")) == []
 
 
@@ -103,6 +106,13 @@ def test_other_folders_classes_and_sizes_have_caches_of_their_own(tmp_path: Path
         for size in (24, 100)
     }
     assert len(paths) == 8
+
+
+def test_a_link_to_a_folder_has_its_cache(folder: Path) -> None:
+    link = folder.parent / "imagenet"
+    link.symlink_to(folder)
+    load(folder)
+    assert load(link)[1] == []
 
 
 def test_a_process_waits_for_another_that_decodes_the_same_images(
