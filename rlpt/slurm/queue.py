@@ -79,7 +79,7 @@ class Queue:
             note = notes.get(array)
             if note and note.user == owner and index.isdecimal():
                 task = QueuedTask(array, int(index), state, owner, reason.strip("()"))
-                found |= dict.fromkeys(note.tasks[task.index], task)
+                found |= dict.fromkeys(note.jobs(task.index), task)
         return found
 
     def _notes(self) -> dict[str, "_Note"]:
@@ -129,22 +129,37 @@ class Queue:
 class _Note:
     """What is known of an array besides what Slurm says."""
 
+    file: Path
     user: str
     tasks: list[list[str]]
     "The jobs' ids of each task."
 
+    def jobs(self, index: int) -> list[str]:
+        """Returns the ids of a task's jobs.
+
+        Raises:
+            UsageError: if there is no such task, which Slurm knows.
+        """
+        if index >= len(self.tasks):
+            raise _damaged(self.file, f"knows {len(self.tasks)} tasks, Slurm one numbered {index}")
+        return self.tasks[index]
+
 
 def _read_note(file: Path) -> _Note:
-    """Reads the note on an array; one that names no user, from before they did, is this user's.
+    """Reads the note on an array.
 
     Raises:
         UsageError: if the note is damaged.
     """
     try:
         note = json.loads(file.read_text(encoding="utf-8"))
-        return _Note(str(note.get("user", user())), [[str(job) for job in task] for task in note["tasks"]])
+        return _Note(file, str(note["user"]), [[str(job) for job in task] for task in note["tasks"]])
     except (ValueError, KeyError, TypeError, AttributeError, RecursionError) as error:
-        raise UsageError(f"{file}: damaged ({error!r}): delete it; `squeue --me` shows what is queued") from None
+        raise _damaged(file, repr(error)) from None
+
+
+def _damaged(file: Path, fault: str) -> UsageError:
+    return UsageError(f"{file}: damaged ({fault}): delete it; `squeue --me` shows what is queued")
 
 
 def user() -> str:

@@ -6,6 +6,8 @@ from pathlib import Path
 
 import pytest
 
+from rlpt.slurm.queue import user
+
 
 @pytest.fixture
 def answer(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
@@ -16,10 +18,10 @@ def answer(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     return script
 
 
-def write_note(runs: Path, array: int, tasks: list[list[str]], **more: str) -> Path:
+def write_note(runs: Path, array: int, tasks: list[list[str]], owner: str | None = None) -> Path:
     note = runs / "slurm" / f"{array}.json"
     note.parent.mkdir(parents=True, exist_ok=True)
-    note.write_text(json.dumps({"tasks": tasks} | more))
+    note.write_text(json.dumps({"user": owner or user(), "tasks": tasks}))
     return note
 
 

@@ -25,7 +25,10 @@ def test_states_are_shown_when_slurm_does_not_answer(answer: Path, tmp_path: Pat
     assert result.stderr == "rlpt: the queue is not known: squeue did not succeed: slurmctld is down\n"
 
 
-@pytest.mark.parametrize("text", ["", "[]", '{"tasks": 3}', '{"tasks": [3]}'])
+_NO_TASKS = json.dumps({"user": user(), "tasks": []})
+
+
+@pytest.mark.parametrize("text", ["", "[]", '{"tasks": [[]]}', '{"user": "a", "tasks": 3}', _NO_TASKS])
 def test_a_damaged_note_is_one_line(answer: Path, tmp_path: Path, text: str) -> None:
     answers(answer, f"echo '7|0|PENDING|{user()}|(Resources)'")
     note = tmp_path / "slurm" / "7.json"
@@ -50,15 +53,13 @@ def test_other_users_arrays_are_in_the_queue_and_their_notes_stay(answer: Path, 
     lines = ["1|0|RUNNING|someone|node1", "2|0|PENDING|stranger|(Resources)", f"4|0|RUNNING|{user()}|node1"]
     answers(answer, "\n".join([f'echo "$@" >{tmp_path}/asked', *(f"echo '{line}'" for line in lines)]))
     for array, owner in enumerate(["someone", "someone", "someone", user(), user()], start=1):
-        write_note(tmp_path, array, [[f"job-{array}"]], user=owner)
-    old = write_note(tmp_path, 6, [["job-6"]])
+        write_note(tmp_path, array, [[f"job-{array}"]], owner)
     queue = Queue(tmp_path)
     found = queue.tasks()
     assert {job: task.user for job, task in found.items()} == {"job-1": "someone", "job-4": user()}
     assert f"--user={','.join(sorted(['someone', user()]))} " in (tmp_path / "asked").read_text()
     queue.forget_ended(found.values())
     assert sorted(file.stem for file in (tmp_path / "slurm").glob("*.json")) == ["1", "2", "3", "4"]
-    assert not old.exists(), "a note from before they named users is one's own"
 
 
 def test_an_array_that_cannot_be_noted_is_cancelled(

@@ -34,7 +34,7 @@ def slurm(answer: Path) -> Path:
 
 def in_queue(slurm: Path, runs: Path, array: int, *tasks: list[str], owner: str = user()) -> None:
     """Puts an array into the queue, and a note on it into the runs folder."""
-    write_note(runs, array, list(tasks), user=owner)
+    write_note(runs, array, list(tasks), owner)
     with (slurm / "squeue").open("a") as script:
         script.writelines(f"echo '{array}|{index}|PENDING|{owner}|(Dependency)'\n" for index in range(len(tasks)))
 
