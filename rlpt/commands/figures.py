@@ -1,7 +1,6 @@
 """Commands that draw."""
 
-import subprocess
-import sys
+import runpy
 from pathlib import Path
 from typing import Any
 
@@ -31,7 +30,7 @@ def plot(
       rlpt plot fig04
       rlpt plot fig11 --profile lite --runs results/lite/fig11
     """
-    source = manifest if manifest.suffix else _named(manifest)
+    source = manifest if manifest.suffix == ".toml" else _named(manifest)
     if source.suffix == ".toml":
         from rlpt.manifest import load_manifest
         from rlpt.pipeline.jobs import Selection
@@ -43,8 +42,7 @@ def plot(
     if overrides or any(selected.values()):
         raise UsageError(f"{manifest} shows no runs: leave out --set, --env, --condition, --seed and --video")
     options = ["--data", str(data), "--out", str(runs / "figures"), *(["--profile", profile] if profile else [])]
-    if subprocess.run([sys.executable, str(source), *options], check=False).returncode:
-        sys.exit(1)
+    runpy.run_path(str(source))["main"](options)
 
 
 def _named(figure: Path) -> Path:
@@ -53,8 +51,9 @@ def _named(figure: Path) -> Path:
 
     places = ((in_checkout("experiments"), ".toml"), (in_checkout("paper_figures"), ".py"))
     for folder, suffix in places:
-        for path in sorted(folder.glob(f"{figure.name}_*{suffix}")):
-            return path
+        for path in folder.glob("fig*_*" + suffix):
+            if str(figure) == path.name.partition("_")[0]:
+                return path
     raise UsageError(f"{figure}: neither a manifest (.toml) nor one of the paper's figures, fig01 to fig11")
 
 

@@ -106,11 +106,8 @@ def figure_command(
                 figure = draw(manifest, data)
                 stamp(figure, [f"{title}.", made_by(manifest)])
                 paths = save_figure(figure, out, path.stem, title, manifest.profile)
-        except UsageError as error:
-            click.echo(f"rlpt: {error}", err=True)
-            raise SystemExit(2) from None
-        except OSError as error:
-            click.echo(f"rlpt: {trouble(error)}", err=True)
+        except (UsageError, OSError) as error:
+            click.echo(f"rlpt: {trouble(error) if isinstance(error, OSError) else error}", err=True)
             raise SystemExit(2) from None
         for written in paths:
             click.echo(f"figure: {written}")
