@@ -6,12 +6,94 @@ LOGS is a folder with published_episodes.csv, published_runs.csv, published_ik_l
 published_imagenet_training.csv, extracted from the logs in the authors' repository (published/README.md says how).
 """
 
+from collections.abc import Hashable
 from pathlib import Path
 
 import click
+import pandas as pd
 
 from rlpt.errors import UsageError
-from rlpt.results.published import FOLDER, write_digest
+from rlpt.results.published import FOLDER, KEYS, read_table
+from rlpt.runs.files import whole_file
+from rlpt.stats import area_under_curve, early_score, final_score
+
+SMOOTHING = 15
+"Length of the moving average in the paper's figures, in episodes."
+STRIDE = 10
+"Every tenth point of a curve is kept."
+SHOWN_STEPS = 80_000
+"Agent steps that the paper shows of longer runs."
+SHARED_STEPS = 60_000
+"""Agent steps that all conditions of Figure 11 train for, also T = 20,000: what their AUC and early score are over."""
+_TASKS = {"cheetah": "cheetah-run", "reacher": "reacher-easy", "walker": "walker-walk"}
+
+
+def digest(logs: Path) -> dict[str, pd.DataFrame]:
+    """Reads the authors' logs and returns the digest's tables by name.
+
+    Args:
+        logs: a folder with published_episodes.csv, published_runs.csv, published_ik_losses.csv and
+            published_imagenet_training.csv.
+
+    Raises:
+        UsageError: if one of them is missing.
+    """
+    text: dict[Hashable, str] = {"video": "string", "pretrain_steps": "Int64"}
+    episodes = _rename(read_table(logs / "published_episodes.csv", text))
+    costs = _rename(read_table(logs / "published_runs.csv", text))[[*KEYS, "gpu_hours", "ms_per_step"]]
+    runs, curves = [], []
+    for _, run in episodes[episodes["step"] <= SHOWN_STEPS].groupby(KEYS, sort=False):
+        returns = run["reward"].to_numpy()
+        smoothed = run["reward"].rolling(SMOOTHING, min_periods=1).mean()
+        first = run.iloc[0]
+        shared = run.loc[run["step"] <= SHARED_STEPS, "reward"].to_numpy()
+        is_t0 = (first["figure"], first["condition"]) == (8, "baseline")
+        scored = shared if first["figure"] == 11 else returns
+        runs.append(
+            {
+                **first[[*KEYS, "pretrain", "pretrain_environment", "pretrain_steps"]],
+                "episodes": len(run),
+                "steps": run["step"].iloc[-1],
+                "final": round(final_score(returns), 2),
+                "auc": round(area_under_curve(scored), 2),
+                "early": round(early_score(scored), 2),
+                "auc_t0": round(area_under_curve(shared), 2) if is_t0 else None,
+                "early_t0": round(early_score(shared), 2) if is_t0 else None,
+            }
+        )
+        kept = run.assign(smoothed=smoothed.round(2))[STRIDE - 1 :: STRIDE]
+        curves.append(kept[[*KEYS, "step", "reward", "smoothed"]].rename(columns={"reward": "return"}))
+    table = pd.DataFrame(runs).merge(costs, on=KEYS, validate="one_to_one").sort_values(KEYS)
+    losses = read_table(logs / "published_ik_losses.csv", text).rename(
+        columns={"env": "environment", "test_r2_vs_zero": "test_r2"}
+    )
+    losses["environment"] = losses["environment"].map(_TASKS)
+    imagenet = read_table(logs / "published_imagenet_training.csv", {})
+    imagenet = imagenet.rename(columns=lambda name: name.replace("acc", "top"))
+    return {
+        "runs": table,
+        "curves": pd.concat(curves).sort_values([*KEYS, "step"]),
+        "ik_encoders": losses.fillna({"video": ""}),
+        "imagenet": imagenet[imagenet["epoch"] % STRIDE == 0],
+    }
+
+
+def _rename(table: pd.DataFrame) -> pd.DataFrame:
+    """Translates the authors' columns to the manifests' names of environments and conditions."""
+    table = table.assign(
+        environment=table["env"].map(_TASKS),
+        pretrain_environment=table["pretrain_env"].map(_TASKS),
+        video=table["video"].fillna(""),
+    )
+    return table.assign(condition=[_condition(row) for _, row in table.iterrows()])
+
+
+def _condition(row: pd.Series) -> str:
+    if row["pretrain"] == "none":
+        return "baseline"
+    if row["pretrain"] == "imagenet":
+        return "imagenet"
+    return {8: f"ik-{row['pretrain_env']}", 10: "ik", 11: f"t{row['pretrain_steps']}"}[row["figure"]]
 
 
 @click.command(help="Write the digest of the authors' logs anew.")
@@ -20,11 +102,14 @@ from rlpt.results.published import FOLDER, write_digest
 def main(logs: Path, out: Path) -> None:
     """Writes the digest and prints where."""
     try:
-        for path in write_digest(logs, out):
-            click.echo(f"digest: {path}")
+        tables = digest(logs)
     except UsageError as error:
         click.echo(f"rlpt: {error}", err=True)
         raise SystemExit(2) from None
+    for name, table in tables.items():
+        with whole_file(out / f"{name}.csv") as aside:
+            table.to_csv(aside, index=False, lineterminator="\n")
+        click.echo(f"digest: {out / name}.csv")
 
 
 if __name__ == "__main__":

@@ -5,21 +5,27 @@ from pathlib import Path
 
 import pandas as pd
 import pytest
-from click.testing import CliRunner
+from click.testing import CliRunner, Result
 
 from rlpt.errors import UsageError
-from rlpt.results.published import FOLDER, load_published, write_digest
+from rlpt.results.published import FOLDER, load_published
 from tests.conftest import REFERENCE, REPOSITORY
 
 LOGS = REFERENCE / "published_episodes.csv"
 needs_logs = pytest.mark.skipif(not LOGS.is_file(), reason=f"the authors' logs are not here: {LOGS}")
 
 
+def write_digest(logs: Path, out: Path) -> Result:
+    main = runpy.run_path(str(REPOSITORY / "paper_figures" / "digest_published.py"))["main"]
+    return CliRunner().invoke(main, [str(logs), "--out", str(out)])
+
+
 @needs_logs
 def test_the_committed_digest_is_what_the_logs_give(tmp_path: Path) -> None:
-    written = write_digest(REFERENCE, tmp_path)
-    assert sorted(path.name for path in written) == sorted(path.name for path in FOLDER.glob("*.csv"))
-    for path in written:
+    assert write_digest(REFERENCE, tmp_path).exit_code == 0
+    names = sorted(path.name for path in tmp_path.iterdir())
+    assert names == sorted(path.name for path in FOLDER.glob("*.csv"))
+    for path in map(tmp_path.joinpath, names):
         assert path.read_bytes() == (FOLDER / path.name).read_bytes()
 
 
@@ -75,8 +81,7 @@ def test_three_encoders_had_learned_nothing() -> None:
 def test_a_missing_file_is_named(tmp_path: Path) -> None:
     with pytest.raises(UsageError, match=r"runs\.csv: no such file"):
         load_published(tmp_path)
-    main = runpy.run_path(str(REPOSITORY / "paper_figures" / "digest_published.py"))["main"]
-    result = CliRunner().invoke(main, [str(tmp_path), "--out", str(tmp_path / "out")])
+    result = write_digest(tmp_path, tmp_path / "out")
     assert result.exit_code == 2
     assert "published_episodes.csv: no such file" in result.output
     assert not (tmp_path / "out").exists()
