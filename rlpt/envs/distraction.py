@@ -124,35 +124,3 @@ def _paint(model: bytes, texture: str) -> bytes:
     for attribute in ("rgb1", "rgb2", "markrgb"):
         element.set(attribute, _GREEN)
     return ElementTree.tostring(tree)
-
-
-class VideoBackground:
-    """A video behind a task, from its first frame at each reset, one frame an agent step, over and over."""
-
-    def __init__(self, frames: np.ndarray) -> None:
-        """Shows `frames`, uint8 [frames, height, width, 3], which are not copied (`rlpt.data.videos.load_video`).
-
-        Raises:
-            ValueError: if `frames` are something else, or none.
-        """
-        if frames.dtype != np.uint8 or frames.ndim != 4 or frames.shape[-1] != 3 or not len(frames):
-            raise ValueError(f"a background needs uint8 [frames, height, width, 3], not {frames.dtype} {frames.shape}")
-        self._frames = np.asarray(frames)
-        self._position = 0
-
-    def __len__(self) -> int:
-        return len(self._frames)
-
-    @property
-    def current(self) -> np.ndarray:
-        """The current frame, uint8 [height, width, 3]."""
-        frame: np.ndarray = self._frames[self._position]
-        return frame
-
-    def restart(self) -> None:
-        """Goes to the first frame: an episode begins."""
-        self._position = 0
-
-    def advance(self) -> None:
-        """Goes to the next frame, after the last one to the first."""
-        self._position = (self._position + 1) % len(self)

@@ -9,7 +9,7 @@ import dm_env
 import numpy as np
 from dm_env import specs
 
-from rlpt.envs.distraction import VideoBackground, composite, green_scene
+from rlpt.envs.distraction import composite, green_scene
 from rlpt.envs.rendering import NO_OPENGL_REMEDY, Renderer
 from rlpt.envs.tasks import split_name
 from rlpt.errors import UsageError
@@ -40,8 +40,8 @@ class PixelEnvironment(dm_env.Environment):  # type: ignore[misc]
             name: domain and task.
             settings: how it becomes pixels.
             seed: of the task's own random numbers, which decide how episodes begin.
-            video: a distracting background, uint8 [frames, size, size, 3] (paper section 3.1.2); restarts with every
-                episode and advances one frame an agent step.
+            video: a distracting background, uint8 [frames, size, size, 3], not copied (paper section 3.1.2). It begins
+                with every episode, advances one frame an agent step, and after its last frame begins again.
 
         Raises:
             UsageError: if there is no such task or camera, or OpenGL does not start.
@@ -53,8 +53,8 @@ class PixelEnvironment(dm_env.Environment):  # type: ignore[misc]
             raise UsageError(f"dm_control cannot load OpenGL ({error}): {NO_OPENGL_REMEDY}") from error
 
         self._random = np.random.RandomState(seed)
-        self._background = None if video is None else VideoBackground(video)
-        with green_scene() if self._background else nullcontext():
+        self._video = video
+        with nullcontext() if video is None else green_scene():
             self._task: Any = suite.load(domain, task, task_kwargs={"random": self._random})
         self._settings = settings
         self._renderer = Renderer(self._task.physics, settings)
@@ -111,8 +111,6 @@ class PixelEnvironment(dm_env.Environment):  # type: ignore[misc]
         self._random_at_reset = legacy_random_state(self._random)
         self._actions.clear()
         self._task.reset()
-        if self._background:
-            self._background.restart()
         frame = self._render()
         self._frames.extend([frame] * self._settings.frame_stack)
         self._steps = 0
@@ -135,8 +133,6 @@ class PixelEnvironment(dm_env.Environment):  # type: ignore[misc]
             last = time_step.last() or self._steps >= _DEFAULT_TIME_LIMIT
             if last:
                 break
-        if self._background:
-            self._background.advance()
         self._frames.append(self._render())
         self._reset_next_step = last
         step_type = dm_env.StepType.LAST if last else dm_env.StepType.MID
@@ -144,7 +140,7 @@ class PixelEnvironment(dm_env.Environment):  # type: ignore[misc]
 
     def _render(self) -> np.ndarray:
         frame = self._renderer.frame()
-        return composite(frame, self._background.current) if self._background else frame
+        return frame if self._video is None else composite(frame, self._video[len(self._actions) % len(self._video)])
 
     def _observation(self) -> np.ndarray:
         stack = np.stack(self._frames).transpose(0, 3, 1, 2)

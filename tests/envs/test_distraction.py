@@ -12,7 +12,7 @@ from hypothesis import example, given
 from hypothesis import strategies as st
 from hypothesis.extra.numpy import arrays
 
-from rlpt.envs.distraction import VideoBackground, chroma_key, chroma_key_by_hsv, composite, green_scene, hsv
+from rlpt.envs.distraction import chroma_key, chroma_key_by_hsv, composite, green_scene, hsv
 from rlpt.envs.pixels import PixelEnvironment
 from rlpt.settings import EnvironmentSettings
 from tests.conftest import load_vectors
@@ -137,26 +137,3 @@ def test_green_scenes_of_threads_wait_for_each_other() -> None:
     thread.join(10)
     assert inside.is_set()
     assert common.ASSETS is installed
-
-
-def _numbered(frames: int) -> np.ndarray:
-    return np.arange(frames, dtype=np.uint8)[:, None, None, None] * np.ones((2, 2, 3), np.uint8)
-
-
-def test_a_video_wraps_around_and_restarts() -> None:
-    video = VideoBackground(_numbered(3))
-    shown = []
-    for _ in range(7):
-        shown.append(int(video.current[0, 0, 0]))
-        video.advance()
-    assert shown == [0, 1, 2, 0, 1, 2, 0]
-    assert len(video) == 3
-    video.restart()
-    assert video.current[0, 0, 0] == 0
-    assert video.current.shape == (2, 2, 3)
-
-
-def test_what_a_video_cannot_show_is_refused() -> None:
-    for frames in (np.zeros((0, 2, 2, 3), np.uint8), np.zeros((4, 2, 2), np.uint8), np.zeros((4, 2, 2, 3))):
-        with pytest.raises(ValueError, match=r"a background needs uint8 \[frames, height, width, 3\]"):
-            VideoBackground(frames)
