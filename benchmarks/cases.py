@@ -1,13 +1,11 @@
-"""All pairs that `rlpt bench` measures, by name."""
-
-from collections.abc import Mapping
+"""All pairs that `rlpt bench` measures, by name, in the table's order."""
 
 from benchmarks.data_cases import chroma_key, dataset_bytes, env_step, render, replay_bytes, replay_sample
+from benchmarks.measurement import CaseBuilder
 from benchmarks.network_cases import ik_step, imagenet_step, sac_update_ik, sac_update_imagenet, sac_update_lite
 from benchmarks.process_cases import generate_2_workers, startup, train_loop
-from rlpt.measurement import CaseBuilder
 
-BUILDERS: Mapping[str, CaseBuilder] = {
+BUILDERS: dict[str, CaseBuilder] = {
     "sac_update_ik": sac_update_ik,
     "sac_update_imagenet": sac_update_imagenet,
     "sac_update_lite": sac_update_lite,

@@ -14,7 +14,7 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
-from rlpt.measurement import milliseconds
+from benchmarks.measurement import milliseconds
 from rlpt.pipeline.arithmetic import computing
 from rlpt.settings import Precision
 

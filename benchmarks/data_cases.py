@@ -9,6 +9,7 @@ import numpy as np
 import torch
 
 from benchmarks.agreement import require_same_pixels
+from benchmarks.measurement import Case, milliseconds
 from benchmarks.plain_data import PlainReplay, save_pairs
 from benchmarks.plain_environment import PlainEnvironment, composite_by_pixel, generate_pairs
 from benchmarks.process_cases import generate_transitions
@@ -18,7 +19,6 @@ from rlpt.data.replay import ReplayBuffer
 from rlpt.envs.distraction import composite, green_scene
 from rlpt.envs.pixels import PixelEnvironment
 from rlpt.envs.rendering import Renderer
-from rlpt.measurement import Case, milliseconds
 from rlpt.settings import Settings
 
 _CPU = torch.device("cpu")

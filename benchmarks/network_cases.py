@@ -7,13 +7,13 @@ import numpy as np
 import torch
 
 from benchmarks.agreement import require_same_losses
+from benchmarks.measurement import Case, Measurement, milliseconds
 from benchmarks.plain_networks import PlainClassifier, PlainInverseKinematics
 from benchmarks.plain_sac import PlainSAC
 from benchmarks.plain_training import classification_step, inverse_kinematics_step
 from benchmarks.workload import Workload, changed, unit
 from rlpt.agents.sac import SAC
 from rlpt.data.batch import DrawnBatch
-from rlpt.measurement import Case, Measurement, milliseconds
 from rlpt.models.classifier import StackClassifier, classification_loss
 from rlpt.models.inverse_kinematics import InverseKinematics, action_loss
 from rlpt.pipeline.arithmetic import computing

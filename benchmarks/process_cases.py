@@ -11,10 +11,10 @@ from tempfile import TemporaryDirectory
 
 import torch
 
+from benchmarks.measurement import Case, Measurement, milliseconds
 from benchmarks.plain_training import train_plainly
 from benchmarks.workload import Workload, changed, unit
 from rlpt.generate import RandomEpisodes, generate
-from rlpt.measurement import Case, Measurement, milliseconds
 from rlpt.progress import Report
 from rlpt.runs.interruption import Checkpoints, Schedule
 from rlpt.settings import Settings

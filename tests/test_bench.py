@@ -12,16 +12,17 @@ import torch
 from rich.console import Console
 
 from benchmarks.agreement import LOSS_TOLERANCE, require_same_losses
+from benchmarks.cases import BUILDERS
 from benchmarks.convolution_forms import forms
 from benchmarks.data_cases import filled_replays
 from benchmarks.markdown import table
+from benchmarks.measurement import Case
 from benchmarks.network_cases import agents, ik_steps, imagenet_steps, random_draws
 from benchmarks.plain_environment import composite_by_pixel
+from benchmarks.rows import Row, as_json, as_table, chosen, measured
 from benchmarks.workload import Workload, changed, paper_workload
-from rlpt.bench import NAMES, Row, as_json, as_table, chosen, measured
 from rlpt.envs.distraction import composite
 from rlpt.errors import UsageError
-from rlpt.measurement import Case
 from rlpt.settings import Settings
 from tests.conftest import REPOSITORY
 
@@ -47,12 +48,12 @@ def workload(tiny_settings: Settings) -> Workload:
 
 @pytest.fixture
 def rows(workload: Workload) -> list[Row]:
-    names = [name for name in NAMES if name != "startup"]  # its reference imports everything anew
+    names = [name for name in BUILDERS if name != "startup"]  # its reference imports everything anew
     return [measured(name, "cpu", workload, rounds=1) for name in names]
 
 
 def test_every_row_has_a_name_a_unit_and_positive_numbers(rows: list[Row], tmp_path: Path) -> None:
-    assert [row.name for row in rows] == [name for name in NAMES if name != "startup"]
+    assert [row.name for row in rows] == [name for name in BUILDERS if name != "startup"]
     assert [field.name for field in fields(Row)] == ["name", "unit", "ours", "reference", "ratio", "spread"]
     for row in rows:
         assert row.unit
@@ -67,7 +68,7 @@ def test_every_row_has_a_name_a_unit_and_positive_numbers(rows: list[Row], tmp_p
 
     assert json.loads(as_json(rows))[0].keys() == {"name", "unit", "ours", "reference", "ratio", "spread"}
     (tmp_path / "rows.json").write_text(as_json(rows))
-    assert sum(f"| `{name}` |" in table(tmp_path / "rows.json") for name in NAMES) == len(rows)
+    assert sum(f"| `{name}` |" in table(tmp_path / "rows.json") for name in BUILDERS) == len(rows)
     console = Console(width=120, record=True)
     console.print(as_table(rows))
     assert "replay_bytes" in console.export_text()
@@ -104,7 +105,7 @@ def test_networks_compute_in_the_precision_asked_for(monkeypatch: pytest.MonkeyP
         assert {settings.compute.precision for settings in every} == {"tf32"}
         return nullcontext(Case("ms", side, side))
 
-    monkeypatch.setattr("benchmarks.cases.BUILDERS", {"ik_step": building})
+    monkeypatch.setitem(BUILDERS, "ik_step", building)
     before = torch.backends.cudnn.allow_tf32
     measured("ik_step", "cpu", rounds=1, precision="tf32")
     assert tf32 == [True, False]  # the plain side is in float32

@@ -42,7 +42,10 @@ def bench(device: str, precision: "Precision", names: tuple[str, ...], as_list: 
     """
     from rich.console import Console
 
-    from rlpt.bench import as_json, as_table, chosen, measured
+    from rlpt.checkout import in_checkout
+
+    sys.path.append(str(in_checkout("benchmarks").parent))
+    from benchmarks.rows import as_json, as_table, chosen, measured
 
     rows, disagreements = [], 0
     for name in chosen(names):

@@ -4,12 +4,10 @@ import time
 from collections.abc import Callable
 from contextlib import AbstractContextManager
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
 
 import torch
 
-if TYPE_CHECKING:
-    from benchmarks.workload import Workload
+from benchmarks.workload import Workload
 
 Measurement = Callable[[], float]
 "Takes one measurement; returns it in the row's unit."
@@ -26,7 +24,7 @@ class Case:
     more_is_better: bool = False
 
 
-CaseBuilder = Callable[["Workload", torch.device], AbstractContextManager[Case]]
+CaseBuilder = Callable[[Workload, torch.device], AbstractContextManager[Case]]
 "Sets a case up, and on leaving clears it away."
 
 

@@ -1,46 +1,22 @@
-"""Measuring rlpt beside a plain implementation of the same computations, in one process and by turns.
-
-The plain implementation and the pairs that are measured lie in `benchmarks/`, beside this package in the source tree.
-"""
+"""Measuring rlpt beside the plain implementation, in one process and by turns: the rows of `rlpt bench`."""
 
 import gc
 import json
 import statistics
-import sys
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import asdict, dataclass
-from typing import TYPE_CHECKING
 
-import torch
 from rich.table import Table
 
+from benchmarks.cases import BUILDERS
+from benchmarks.measurement import Case, Measurement
+from benchmarks.workload import Workload, paper_workload
 from rlpt.checkout import in_checkout
 from rlpt.errors import UsageError
-from rlpt.measurement import Case, CaseBuilder, Measurement
 from rlpt.pipeline.arithmetic import computing
+from rlpt.pipeline.execution import choose_device
 from rlpt.pipeline.memory import freed_memory_kept
 from rlpt.settings import Precision
-
-if TYPE_CHECKING:
-    from benchmarks.workload import Workload
-
-NAMES = (
-    "sac_update_ik",
-    "sac_update_imagenet",
-    "sac_update_lite",
-    "ik_step",
-    "imagenet_step",
-    "render",
-    "env_step",
-    "chroma_key",
-    "replay_sample",
-    "replay_bytes",
-    "dataset_bytes_walker",
-    "generate_2_workers",
-    "train_loop",
-    "startup",
-)
-"What can be measured, in the table's order."
 
 
 @dataclass(frozen=True)
@@ -66,15 +42,15 @@ def chosen(names: Sequence[str]) -> tuple[str, ...]:
         UsageError: if there is no such pair.
     """
     for name in names:
-        if name not in NAMES:
-            raise UsageError(f"--only {name}: no such benchmark; there are {', '.join(NAMES)}")
-    return tuple(names) or NAMES
+        if name not in BUILDERS:
+            raise UsageError(f"--only {name}: no such benchmark; there are {', '.join(BUILDERS)}")
+    return tuple(names or BUILDERS)
 
 
 def measured(
     name: str,
     device: str,
-    workload: "Workload | None" = None,
+    workload: Workload | None = None,
     rounds: int | None = None,
     precision: Precision = "float32",
 ) -> Row:
@@ -83,41 +59,23 @@ def measured(
     On CUDA, every measurement ends with a synchronisation. The plain side always computes in float32.
 
     Args:
-        name: one of `NAMES`.
+        name: one of `BUILDERS`.
         device: "auto", "cpu" or "cuda"; of networks and batches.
         workload: sizes; left out: those of the paper, some reduced on a CPU, as the rows' units say.
         rounds: left out: what suits the pair's duration.
         precision: of rlpt's networks in the paper's workload.
 
     Raises:
-        UsageError: if there is no such device, or the plain implementation is not installed.
+        UsageError: if there is no such device.
         ArithmeticError: if the two sides of the pair do not compute the same.
     """
-    from rlpt.pipeline.execution import choose_device
-
     place = choose_device(device)
-    builders = _builders()
-    workload = workload or _paper_workload(place, precision)
-    with computing(workload.precision), builders[name](workload, place) as case:
+    workload = workload or paper_workload(in_checkout("experiments"), place, precision)
+    with computing(workload.precision), BUILDERS[name](workload, place) as case:
         row = _row(name, case, rounds or case.rounds)
     del case
     gc.collect()  # agents refer to themselves, and the next pair needs their memory
     return row
-
-
-def _builders() -> Mapping[str, CaseBuilder]:
-    root = str(in_checkout("benchmarks").parent)
-    if root not in sys.path:
-        sys.path.insert(0, root)
-    from benchmarks.cases import BUILDERS
-
-    return BUILDERS
-
-
-def _paper_workload(device: torch.device, precision: Precision) -> "Workload":
-    from benchmarks.workload import paper_workload
-
-    return paper_workload(in_checkout("experiments"), device, precision)
 
 
 def _row(name: str, case: Case, rounds: int) -> Row:
