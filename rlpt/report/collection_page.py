@@ -6,25 +6,23 @@ from pathlib import Path
 from typing import Any
 from urllib.parse import quote
 
-import numpy as np
 import pandas as pd
 
 from rlpt.errors import UsageError
 from rlpt.manifest import Manifest
 from rlpt.pipeline.estimates import steps
 from rlpt.pipeline.jobs import Curve, Job, Stage, curves, deciding_settings, plan
-from rlpt.report.claims import METRICS, Metric
+from rlpt.report.claims import METRICS
 from rlpt.report.sections import differences_from_paper, settings_text
+from rlpt.report.summaries import SUMMARISED, condition_summaries
 from rlpt.report.templating import render_page
-from rlpt.results.records import Run, baseline_of, grouped, load_runs, scores_of
-from rlpt.results.run_files import EPOCHS_FILE, episodes_folder, read_json, read_returns
-from rlpt.runs.checksums import PROVENANCE_FILE
+from rlpt.results.records import grouped, load_runs
+from rlpt.results.run_files import EPOCHS_FILE, episodes_folder, read_returns
+from rlpt.runs.checksums import read_provenance
 from rlpt.runs.folder import SESSIONS_FILE
 from rlpt.runs.provenance import read_sessions
-from rlpt.stats import Difference, Interval, aggregate, difference
 
 PAGE = "README.md"
-_SHOWN: tuple[Metric, ...] = ("final", "auc", "early")
 
 
 @dataclass(frozen=True)
@@ -35,17 +33,6 @@ class Unfinished:
     steps: int
     "Agent steps up to the end of its last whole episode, or gradient steps up to that of its last whole epoch."
     of: int
-
-
-@dataclass(frozen=True)
-class Outcome:
-    """What came out of one condition on one task."""
-
-    environment: str
-    label: str
-    scores: dict[Metric, Interval]
-    differences: dict[Metric, Difference | None]
-    "From the baseline; None: it is the baseline, or there is none."
 
 
 @dataclass(frozen=True)
@@ -66,11 +53,11 @@ def collection_page(manifest: Manifest, out: Path) -> str:
         manifest: what asked for the runs.
         out: the collection, its figures drawn.
     """
-    planned = curves(manifest)
+    planned, jobs = curves(manifest), plan(manifest)
     environments = list(dict.fromkeys(curve.environment for curve in planned if episodes_folder(curve.job, out)))
     here = [curve for curve in planned if curve.environment in environments]
     data = load_runs([manifest], [out], manifest.title)
-    sessions = {job.id: _sessions(job, out) for job in plan(manifest)}
+    sessions = {job.id: _sessions(job, out) for job in jobs}
     known = [session for own in sessions.values() for session in own]
     context = {
         "mark": _mark(manifest),
@@ -83,21 +70,21 @@ def collection_page(manifest: Manifest, out: Path) -> str:
         "environments": environments,
         "elsewhere": [name for name in manifest.environments if name not in environments],
         "prepared": _prepared(planned, sessions),
-        "generates": any(job.stage == "generate" for job in plan(manifest)),
+        "generates": any(job.stage == "generate" for job in jobs),
         "planned": len(here),
         "finished": data.distinct,
         "unfinished": [each for curve in here for each in _unfinished(curve, out)],
-        "unfinished_encoders": [each for job in plan(manifest) for each in _unfinished_encoder(job, out)],
+        "unfinished_encoders": [each for job in jobs for each in _unfinished_encoder(job, out)],
         "missing": [curve.job.slug for curve in here if not episodes_folder(curve.job, out)],
         "settings": _settings(planned),
-        "metrics": {metric: METRICS[metric] for metric in _SHOWN},
-        "outcomes": _outcomes(list(data.runs)),
+        "metrics": {metric: METRICS[metric] for metric in SUMMARISED},
+        "outcomes": condition_summaries(list(data.runs)),
         "pretrained": any(run.pretrained for run in data.runs),
         "confounded": any(
             run.pretrained and run.job and run.job.settings.agent.head_init == "published" for run in data.runs
         ),
         "encoders": data.encoders,
-        "work": _work(manifest, sessions, out),
+        "work": _work(jobs, sessions, out),
         "machines": sorted({_machine(session) for session in known}),
         "commits": sorted({str(session.get("commit"))[:9] for session in known}),
         "days": sorted({str(session.get("started", "unknown"))[:10] for session in known}),
@@ -180,39 +167,19 @@ def _settings(planned: list[Curve]) -> dict[str, str]:
     return rows
 
 
-def _outcomes(runs: list[Run]) -> list[Outcome]:
-    rows = []
-    for own in grouped(runs, lambda run: (run.environment, run.condition)).values():
-        baseline = baseline_of(run for run in runs if run.environment == own[0].environment)
-        compared = baseline and own[0].condition != baseline[0].condition
-        scores = {metric: scores_of(own, metric) for metric in _SHOWN}
-        rows.append(
-            Outcome(
-                own[0].environment,
-                own[0].label,
-                {metric: aggregate([np.array(list(each.values()))]) for metric, each in scores.items()},
-                {
-                    metric: difference(each, scores_of(baseline, metric)) if compared else None
-                    for metric, each in scores.items()
-                },
-            )
-        )
-    return rows
-
-
 def _sessions(job: Job, out: Path) -> list[dict[str, Any]]:
     folder = job.folder(out)
     if folder.is_done():
-        return list(read_json(folder.path / PROVENANCE_FILE).get("sessions", []))
+        return list(read_provenance(folder.path)["sessions"])
     return read_sessions(folder.partial / SESSIONS_FILE)
 
 
-def _work(manifest: Manifest, sessions: dict[str, list[dict[str, Any]]], out: Path) -> list[Work]:
+def _work(jobs: list[Job], sessions: dict[str, list[dict[str, Any]]], out: Path) -> list[Work]:
     rows = []
-    for stage, jobs in grouped((job for job in plan(manifest) if sessions[job.id]), lambda job: job.stage).items():
-        finished = sum(job.folder(out).is_done() for job in jobs)
-        seconds = sum(session.get("seconds", 0) for job in jobs for session in sessions[job.id])
-        rows.append(Work(stage, finished, len(jobs) - finished, seconds / 3600))
+    for stage, begun in grouped((job for job in jobs if sessions[job.id]), lambda job: job.stage).items():
+        finished = sum(job.folder(out).is_done() for job in begun)
+        seconds = sum(session.get("seconds") or 0 for job in begun for session in sessions[job.id])
+        rows.append(Work(stage, finished, len(begun) - finished, seconds / 3600))
     return rows
 
 

@@ -15,13 +15,18 @@ from rlpt.report.agreement import Agreement, Direction, agreements, directions
 from rlpt.report.charts import Bar, Chart, Line, bar, chart, curve_line, end_of, top_of
 from rlpt.report.claims import Claim
 from rlpt.report.number_text import counted, interval, task
-from rlpt.report.summaries import PROFILE_THRESHOLDS, AcrossTasks, ConditionSummary, across_tasks, condition_summaries
+from rlpt.report.summaries import (
+    PROFILE_THRESHOLDS,
+    AcrossTasks,
+    ConditionSummary,
+    across_tasks,
+    condition_summaries,
+    mean_score,
+)
 from rlpt.report.verdicts import BOUNDARIES, Judgement
 from rlpt.results.published import FOLDER
 from rlpt.results.records import DataSet, Run, figure_number, grouped
-from rlpt.results.run_files import read_json
 from rlpt.settings import Settings
-from rlpt.stats import aggregate
 
 _SLOTS = 6
 "Different lines that the style sheet knows."
@@ -180,10 +185,7 @@ def _panel(
     data: DataSet, environment: str, runs: list[Run], slots: dict[str, int], limits: tuple[float, float]
 ) -> Chart:
     by_label = grouped(runs, lambda run: run.label)
-    ends = "; ".join(
-        f"{label}: final score {interval(aggregate([np.array([run.scores['final'] for run in own])]))}"
-        for label, own in by_label.items()
-    )
+    ends = "; ".join(f"{label}: final score {interval(mean_score(own, 'final'))}" for label, own in by_label.items())
     description = f"Training return over agent steps on {task(environment)}, {data.name}. {ends}."
     return chart(task(environment), description, _lines(runs, slots), *limits, ("agent steps", "training return"))
 
@@ -207,7 +209,7 @@ def statistics(data: DataSet) -> list[Statistics]:
     found = []
     for title, runs in grouped(data.runs, lambda run: run.experiment).items():
         across = across_tasks(runs)
-        found.append(Statistics(title, condition_summaries(runs, data), across, _profile_chart(title, across)))
+        found.append(Statistics(title, condition_summaries(runs), across, _profile_chart(title, across)))
     return found
 
 
@@ -266,11 +268,10 @@ def costs(data: DataSet) -> list[Cost]:
 
 def _machine(run: Run) -> str:
     """Names the machine of a run's last session."""
-    if run.path is None:
+    if run.record is None:
         return "GTX 1080 Ti partition"
-    sessions = read_json(run.path / "provenance.json").get("sessions") or [{}]
-    machine = sessions[-1].get("machine", {})
-    threads = counted(str(sessions[-1].get("threads", "?")), "thread")
+    session = run.record["sessions"][-1]
+    machine, threads = session["machine"], counted(str(session.get("threads", "?")), "thread")
     return str(machine.get("gpu") or f"{machine.get('processor', 'unknown')}, {threads}")
 
 
@@ -280,12 +281,12 @@ def run_rows(data: DataSet, out: Path) -> list[RunRow]:
 
 
 def _run_row(run: Run, out: Path) -> RunRow:
-    if run.path is None or run.job is None:
+    if run.path is None or run.job is None or run.record is None:
         link = ("runs.csv", _address(FOLDER / "runs.csv", out))
         return RunRow(run, "the published code's", "authors' log", [link])
     settings = settings_text(differences_from_paper(run.job))
     files = sorted(path for path in run.path.iterdir() if path.is_file() and not path.name.startswith("."))
-    code = read_json(run.path / "provenance.json").get("code", {})
+    code = run.record["code"]
     commit = str(code.get("commit") or "unknown")[:9] + ("+changes" if code.get("dirty") else "")
     text = f"rlpt {code.get('rlpt', '?')}, commit {commit}; {_machine(run)}"
     return RunRow(run, settings, text, [(path.name, _address(path, out)) for path in files])

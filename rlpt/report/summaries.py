@@ -4,12 +4,13 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from rlpt.report.agreement import against_baseline
-from rlpt.results.records import DataSet, Run, baseline_of, grouped, scores_of
+from rlpt.report.claims import Metric
+from rlpt.results.records import Run, baseline_of, grouped, scores_of
 from rlpt.stats import (
     Difference,
     Interval,
     aggregate,
+    difference,
     interquartile_mean,
     performance_profile,
     probability_of_improvement,
@@ -18,6 +19,7 @@ from rlpt.stats import (
 
 PROFILE_THRESHOLDS = np.arange(0, 1001, 25.0)
 "Returns at which performance profiles are evaluated."
+SUMMARISED: tuple[Metric, ...] = ("final", "auc", "early")
 
 
 @dataclass(frozen=True)
@@ -37,11 +39,11 @@ class ConditionSummary:
 
     environment: str
     label: str
-    final: Interval
-    auc: Interval
+    scores: dict[Metric, Interval]
+    "Means over runs."
+    differences: dict[Metric, Difference | None]
+    "From the baseline; None: it is the baseline, or there is none."
     speed: Speed | None
-    difference: Difference | None
-    "Of final scores, from the baseline; None: it is the baseline."
     probability: Interval | None
     "That a run's final score is above the baseline's."
 
@@ -59,23 +61,22 @@ class AcrossTasks:
     "Share of runs above each of PROFILE_THRESHOLDS, and the ends of its band."
 
 
-def condition_summaries(runs: list[Run], data: DataSet) -> list[ConditionSummary]:
+def condition_summaries(runs: list[Run]) -> list[ConditionSummary]:
     """Returns a row for each condition on each task of one experiment's runs."""
     rows = []
     for own in grouped(runs, lambda run: (run.environment, run.condition)).values():
         run = own[0]
         baseline = baseline_of(each for each in runs if each.environment == run.environment)
-        is_baseline = bool(baseline) and run.condition == baseline[0].condition
-        compared = bool(baseline) and not is_baseline
+        compared = bool(baseline) and run.condition != baseline[0].condition
+        pairs = {metric: (scores_of(own, metric), scores_of(baseline, metric)) for metric in SUMMARISED}
         rows.append(
             ConditionSummary(
                 run.environment,
                 run.label,
-                _interval(own, "final"),
-                _interval(own, "auc"),
+                {metric: mean_score(own, metric) for metric in SUMMARISED},
+                {metric: difference(*pair) if compared else None for metric, pair in pairs.items()},
                 _speed(own, baseline) if baseline else None,
-                against_baseline(own, data) if compared else None,
-                probability_of_improvement(scores_of(own, "final"), scores_of(baseline, "final")) if compared else None,
+                probability_of_improvement(*pairs["final"]) if compared else None,
             )
         )
     return rows
@@ -94,7 +95,8 @@ def across_tasks(runs: list[Run]) -> list[AcrossTasks]:
     return rows
 
 
-def _interval(runs: list[Run], metric: str) -> Interval:
+def mean_score(runs: list[Run], metric: Metric) -> Interval:
+    """Returns a metric's mean over runs of one condition on one task, with its bootstrap interval."""
     return aggregate([np.array(list(scores_of(runs, metric).values()))])
 
 

@@ -1,5 +1,6 @@
 """Finished runs as plain records, whoever made them: what statistics, claims and reports are computed from."""
 
+import json
 import re
 from collections.abc import Callable, Hashable, Iterable, Sequence
 from dataclasses import dataclass, field
@@ -13,7 +14,8 @@ from rlpt.checkout import ROOT
 from rlpt.data.splits import held_out
 from rlpt.manifest import Manifest, load_manifest
 from rlpt.pipeline.jobs import Curve, Job, curves
-from rlpt.results.run_files import EPISODES_FILE, SUMMARY_FILE, read_json, read_returns, require_whole, session_seconds
+from rlpt.results.run_files import EPISODES_FILE, SUMMARY_FILE, read_returns
+from rlpt.runs.checksums import read_provenance, verified
 from rlpt.stats import area_under_curve, early_score, final_score
 
 _Item = TypeVar("_Item")
@@ -81,6 +83,8 @@ class Run:
     job: Job | None = field(default=None, repr=False)
     path: Path | None = None
     "The run folder."
+    record: dict[str, Any] | None = field(default=None, repr=False)
+    "What made it (`read_provenance`); None: not known."
 
     @property
     def experiment(self) -> str:
@@ -233,12 +237,13 @@ def _load_run(
 ) -> list[Run]:
     """Reads one run folder; nothing if not one episode ended in it, within the steps that all conditions train for."""
     path = curve.job.folder(runs).path
-    require_whole(path, EPISODES_FILE)
+    verified(path, EPISODES_FILE)
     table = read_returns(curve, path, manifest.plot.smoothing)
     returns, common = table["return"].to_numpy(), table.loc[table["step"] <= shared, "return"].to_numpy()
     if not len(common):
         return []
-    seconds, steps = session_seconds(path), curve.job.settings.train.steps
+    record, steps = read_provenance(path), curve.job.settings.train.steps
+    seconds = np.array([session["seconds"] for session in record["sessions"]], np.float64)  # NaN: killed
     run = Run(
         figure=figure,
         manifest=manifest.name,
@@ -253,9 +258,10 @@ def _load_run(
         curve=table[["step", "return", "smoothed"]],
         encoder=encoder,
         hours=float(np.nansum(seconds)) / 3600,
-        steps_per_second=steps / sum(seconds) if any(seconds) else np.nan,
+        steps_per_second=steps / seconds.sum() if seconds.any() else np.nan,
         job=curve.job,
         path=path,
+        record=record,
     )
     return [run]
 
@@ -266,9 +272,8 @@ def _read_summaries(jobs: Iterable[Job], folders: Sequence[Path]) -> dict[str, d
     for job in jobs:
         folder = _folder_of(job, folders)
         if folder is not None:
-            path = job.folder(folder).path
-            require_whole(path, SUMMARY_FILE)
-            found[job.id] = read_json(path / SUMMARY_FILE)
+            path, _ = verified(job.folder(folder).path, SUMMARY_FILE)
+            found[job.id] = json.loads(path.read_text(encoding="utf-8"))
     return found
 
 

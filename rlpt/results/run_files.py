@@ -1,15 +1,12 @@
-"""Reading what run folders hold: tables of episodes, summaries, records."""
+"""Reading what run folders hold: names of files, tables of episodes."""
 
-import json
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import pandas as pd
 
 from rlpt.errors import UsageError
 from rlpt.pipeline.jobs import Curve, Job
-from rlpt.runs.checksums import PROVENANCE_FILE, damage, recorded_outputs
 
 EPISODES_FILE, EPOCHS_FILE, SUMMARY_FILE = "episodes.csv", "epochs.csv", "summary.json"
 
@@ -42,34 +39,3 @@ def read_returns(curve: Curve, folder: Path, smoothing: int) -> pd.DataFrame:
         raise UsageError(f"{path}: damaged ({error}): delete the run folder and run it again") from None
     smoothed = table["return"].rolling(smoothing, min_periods=1).mean()
     return table.assign(smoothed=smoothed, environment=curve.environment, condition=curve.label, seed=curve.seed)
-
-
-def require_whole(folder: Path, name: str) -> None:
-    """Raises UsageError if a finished run's file is not what its job wrote."""
-    recorded = recorded_outputs(folder).get(name)
-    complaint = damage(folder / name, recorded) if recorded else "not among what this run wrote"
-    if complaint:
-        raise UsageError(f"{folder / name}: {complaint}: delete the run folder and run it again")
-
-
-def read_json(path: Path) -> dict[str, Any]:
-    """Returns a run folder's JSON file; empty if it is not there.
-
-    Raises:
-        UsageError: if it cannot be read.
-    """
-    try:
-        content = json.loads(path.read_text(encoding="utf-8"))
-    except FileNotFoundError:
-        return {}
-    except OSError as error:
-        raise UsageError(f"{path}: cannot be read ({error.strerror}): make it readable") from None
-    except (ValueError, RecursionError) as error:
-        raise UsageError(f"{path}: damaged ({error}): delete the run folder and run it again") from None
-    return content if isinstance(content, dict) else {}
-
-
-def session_seconds(path: Path) -> list[float]:
-    """Returns how long each session of a finished run took; NaN where it was killed."""
-    sessions = read_json(path / PROVENANCE_FILE).get("sessions", [])
-    return [float(session.get("seconds", np.nan)) for session in sessions]

@@ -173,11 +173,13 @@ def test_a_dead_encoder_s_run_is_held_against_its_own_video_s_baseline() -> None
 def test_statistics_of_an_experiment(tmp_path: Path) -> None:
     data = finish(load_manifest(FIGURE_8), tmp_path)
     runs = list(data.runs)
-    rows = {(each.environment, each.label): each for each in condition_summaries(runs, data)}
+    rows = {(each.environment, each.label): each for each in condition_summaries(runs)}
     baseline, better, worse = (rows["walker-walk", label] for label in ("Baseline", "IK reacher", "IK walker"))
-    assert baseline.difference is None
-    assert better.difference is not None
-    assert better.difference.value == pytest.approx(500)
+    assert set(baseline.differences.values()) == {None}
+    for metric in ("final", "auc", "early"):
+        found = better.differences[metric]
+        assert found is not None
+        assert found.value == better.scores[metric].value - baseline.scores[metric].value == pytest.approx(500)
     assert better.speed is not None
     assert better.speed.reached == 3
     assert worse.speed is not None
