@@ -1,7 +1,7 @@
 """An encoder from classifying ImageNet's images, a stack of them at a time (paper section 3.2.1, Figures 3 and 4)."""
 
 import math
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
 
@@ -12,6 +12,7 @@ from torch import Tensor
 from rlpt.data.crops import center_crop
 from rlpt.data.device_frames import on_device
 from rlpt.data.image_cache import LabelledImages
+from rlpt.data.splits import batches, update_count
 from rlpt.epochs import EpochTraining
 from rlpt.errors import UsageError
 from rlpt.models.classifier import StackClassifier, classification_loss
@@ -66,13 +67,13 @@ class ImageNetTraining(EpochTraining[StackClassifier]):
         )
         rows, precision = np.arange(len(train.labels)), settings.compute.precision
         super().__init__(network, optimiser, rows, imagenet.epochs, imagenet.seed, precision, folder, device)
-        self._schedule_updates = update_count(len(rows), imagenet.batch_size, frame_stack, imagenet.schedule_epochs)
+        self._schedule_updates = update_count(len(rows), imagenet.batch_size, imagenet.schedule_epochs, frame_stack)
         self._crops = stream(imagenet.seed, "crops")
         # Classmates lie side by side; in one stack they would help standard convolutions, which mix its images.
         self._val_order = stream(imagenet.seed, "validation").permutation(len(val.labels))
 
     def _batches(self, order: np.ndarray) -> Iterable[np.ndarray]:
-        return training_batches(order, self._settings.batch_size, self._network.frame_stack)
+        return batches(order, self._settings.batch_size, self._network.frame_stack)
 
     def _update(self, rows: np.ndarray) -> Tensor:
         images = _as_input(random_crops(self._train.images[rows], self._crop, self._crops), self._device)
@@ -89,7 +90,7 @@ class ImageNetTraining(EpochTraining[StackClassifier]):
     @torch.no_grad()
     def _validate(self) -> Tensor:
         scores = []
-        for rows in _whole_stacks(self._val_order, self._settings.batch_size, self._network.frame_stack):
+        for rows in batches(self._val_order, self._settings.batch_size, self._network.frame_stack, least=1):
             middle = center_crop(self._val.images[rows].transpose(0, 3, 1, 2), self._crop).transpose(0, 2, 3, 1)
             labels = on_device(self._val.labels[rows], self._device)
             scores.append(_scores(self._network(_as_input(middle, self._device)), labels))
@@ -125,11 +126,6 @@ class ImageNetTraining(EpochTraining[StackClassifier]):
         set_generator_state(self._crops, state["crops"])
 
 
-def update_count(images: int, batch_size: int, frame_stack: int, epochs: int) -> int:
-    """Returns how many gradient steps `epochs` over so many images take."""
-    return epochs * sum(1 for _ in training_batches(np.arange(images), batch_size, frame_stack))
-
-
 def _require_fit(train: LabelledImages, val: LabelledImages, settings: Settings) -> None:
     size, crop, frame_stack = train.images.shape[1], settings.encoder.crop, settings.environment.frame_stack
     if crop > size:
@@ -141,16 +137,6 @@ def _require_fit(train: LabelledImages, val: LabelledImages, settings: Settings)
             raise UsageError(
                 f"{name}: {len(split.labels)} images are fewer than {stacks} stacks of {frame_stack}: add images"
             )
-
-
-def training_batches(rows: np.ndarray, batch_size: int, frame_stack: int) -> Iterator[np.ndarray]:
-    """Cuts rows into batches of whole stacks; a last one of fewer than two stacks is left out."""
-    return (batch for batch in _whole_stacks(rows, batch_size, frame_stack) if len(batch) >= 2 * frame_stack)
-
-
-def _whole_stacks(rows: np.ndarray, batch_size: int, frame_stack: int) -> Iterator[np.ndarray]:
-    filled = len(rows) - len(rows) % frame_stack
-    return (rows[first : min(first + batch_size, filled)] for first in range(0, filled, batch_size))
 
 
 def random_crops(images: np.ndarray, crop: int, random: np.random.Generator) -> np.ndarray:

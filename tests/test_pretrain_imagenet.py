@@ -12,10 +12,11 @@ from pydantic import ValidationError
 
 from rlpt.data.image_cache import LabelledImages, load_split
 from rlpt.data.image_folder import SPLITS, class_names
+from rlpt.data.splits import update_count
 from rlpt.data.synthetic_images import write_synthetic_folder
 from rlpt.errors import UsageError
 from rlpt.models.encoder import ConvEncoder, RunningStatistics, load_encoder
-from rlpt.pretrain_imagenet import ImageNetTraining, learning_rate, random_crops, training_batches, update_count
+from rlpt.pretrain_imagenet import ImageNetTraining, learning_rate, random_crops
 from rlpt.settings import EncoderSettings, ImageNetSettings, Settings
 from tests.conftest import no_checkpoints, silent
 
@@ -54,7 +55,7 @@ def test_each_epoch_is_reported_and_the_encoder_written(splits: Splits, tmp_path
         epochs = list(csv.DictReader(file))
     assert [row["step"] for row in epochs] == ["1", "2"]
     assert list(epochs[0])[1:] == list(last)
-    assert last["updates"] == update_count(150, 24, 3, epochs=2) == 14  # 6 batches of 24 and one of 6, twice
+    assert last["updates"] == update_count(150, 24, epochs=2, stack=3) == 14  # 6 batches of 24 and one of 6, twice
     assert all(0 <= last[f"{split}_top1"] <= last[f"{split}_top5"] <= 1 for split in SPLITS)
 
     summary = json.loads((tmp_path / "summary.json").read_text())
@@ -88,16 +89,6 @@ def test_two_runs_write_the_same_bytes(splits: Splits, tmp_path: Path) -> None:
         content = (tmp_path / "a" / name).read_bytes()
         assert content == (tmp_path / "b" / name).read_bytes(), name
         assert content != (tmp_path / "other" / name).read_bytes(), name
-
-
-@pytest.mark.parametrize(
-    ("images", "sizes"), [(240, [120, 120]), (250, [120, 120, 9]), (245, [120, 120]), (8, [6]), (129, [120, 9])]
-)
-def test_batches_are_whole_stacks_and_at_least_two(images: int, sizes: list[int]) -> None:
-    rows = np.random.default_rng(0).permutation(images)
-    batches = list(training_batches(rows, 120, 3))
-    assert [len(batch) for batch in batches] == sizes
-    np.testing.assert_array_equal(np.concatenate(batches), rows[: sum(sizes)])
 
 
 def test_crops_reach_every_offset_and_keep_their_image() -> None:

@@ -16,9 +16,9 @@ Command = Callable[..., Any]
 class FolderOrFile(click.Path):
     """A path that is not empty: an unset variable of a script would else mean the working folder."""
 
-    def __init__(self, exists: bool = False) -> None:
-        """Accepts any path, or with `exists` what is there."""
-        super().__init__(exists=exists, path_type=Path)
+    def __init__(self) -> None:
+        """Accepts any path, whether anything is there or not."""
+        super().__init__(path_type=Path)
 
     def convert(self, value: Any, parameter: click.Parameter | None, context: click.Context | None) -> Any:
         """Returns a Path."""

@@ -124,13 +124,13 @@ def run(
 def _run_here(manifest: "Manifest", jobs: "list[Job]", parallel: int, execution: "Execution") -> None:
     from rlpt.pipeline.disk import require_room
     from rlpt.pipeline.execution import choose_device, require_inputs
-    from rlpt.pipeline.scheduler import LocalScheduler, stage_command
+    from rlpt.pipeline.scheduler import LocalScheduler
 
     if execution.device == "cuda":
         choose_device(execution.device)
     require_inputs(jobs, execution)
     require_room([job for job in jobs if not job.folder(execution.runs).is_done()], parallel, execution.runs)
-    outcome = LocalScheduler(jobs, execution, parallel, lambda job: stage_command(job, manifest, execution)).run()
+    outcome = LocalScheduler(manifest, jobs, execution, parallel).run()
     if outcome["done"] == len(jobs):
         click.echo(f"nothing to do: all {len(jobs)} jobs are done")
     else:

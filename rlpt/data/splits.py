@@ -11,14 +11,22 @@ def held_out(transitions: int, test_fraction: float) -> tuple[np.ndarray, np.nda
     return np.arange(first_test), np.arange(first_test, transitions)
 
 
-def batches(rows: np.ndarray, batch_size: int) -> Iterator[np.ndarray]:
-    """Cuts rows into batches; a last batch of one row, which batch norm cannot take, is left out."""
-    for first in range(0, len(rows), batch_size):
-        if len(rows) - first > 1:
-            yield rows[first : first + batch_size]
+def batches(rows: np.ndarray, batch_size: int, stack: int = 1, least: int = 2) -> Iterator[np.ndarray]:
+    """Cuts rows into batches of whole stacks.
+
+    Args:
+        rows: of examples, [examples].
+        batch_size: rows in a batch, a multiple of `stack`.
+        stack: rows that the network sees at once; what does not fill one is left out.
+        least: stacks in the last batch, which is else left out; batch norm in training mode needs two.
+    """
+    filled = len(rows) - len(rows) % stack
+    for first in range(0, filled, batch_size):
+        batch = rows[first : min(first + batch_size, filled)]
+        if len(batch) >= least * stack:
+            yield batch
 
 
-def update_count(transitions: int, batch_size: int, epochs: int, test_fraction: float) -> int:
-    """Returns how many gradient steps `epochs` take."""
-    training, _ = held_out(transitions, test_fraction)
-    return epochs * sum(1 for _ in batches(training, batch_size))
+def update_count(examples: int, batch_size: int, epochs: int, stack: int = 1) -> int:
+    """Returns how many gradient steps `epochs` over so many examples to train on take."""
+    return epochs * sum(1 for _ in batches(np.arange(examples), batch_size, stack))

@@ -1,7 +1,5 @@
 """A small labelled image folder of our own in ImageNet's layout, for tests and the smoke profile: not ImageNet."""
 
-import shutil
-import tempfile
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
@@ -9,6 +7,7 @@ import numpy as np
 from PIL import Image
 
 from rlpt.errors import UsageError
+from rlpt.runs.files import whole_folder
 from rlpt.streams import stream
 
 _README = """These images are not ImageNet.
@@ -53,15 +52,9 @@ def write_synthetic_folder(
     """
     if path.exists() and not (path.is_dir() and not any(path.iterdir())):
         raise UsageError(f"{path}: is there already: remove it, or choose another folder for the synthetic images")
-    path.parent.mkdir(parents=True, exist_ok=True)
-    aside = Path(tempfile.mkdtemp(prefix=f".{path.name}-", dir=path.parent))
-    try:
+    with whole_folder(path) as aside:
         _draw_splits(aside, classes, {"train": train_images, "val": val_images}, seed)
         (aside / "README.txt").write_text(_README, encoding="utf-8")
-        aside.chmod(0o755)
-        aside.replace(path)
-    finally:
-        shutil.rmtree(aside, ignore_errors=True)
 
 
 def _draw_splits(folder: Path, classes: Sequence[str], counts: Mapping[str, int], seed: int) -> None:

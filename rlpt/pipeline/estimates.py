@@ -2,7 +2,7 @@
 
 from typing import Any
 
-from rlpt.data.splits import update_count
+from rlpt.data.splits import held_out, update_count
 from rlpt.pipeline.jobs import Job
 from rlpt.settings import EncoderSettings, Settings
 
@@ -41,10 +41,11 @@ def steps(job: Job) -> int:
         return settings.train.steps
     if job.method == "imagenet":
         images = _TRAINING_IMAGES.get(settings.imagenet.dataset, _IMAGENET_TRAINING_IMAGES)
-        return settings.imagenet.epochs * -(-images // settings.imagenet.batch_size)
+        imagenet = settings.imagenet
+        return update_count(images, imagenet.batch_size, imagenet.epochs, settings.environment.frame_stack)
     ik = settings.ik
-    transitions = ik.transitions or settings.generate.transitions
-    return update_count(transitions, ik.batch_size, ik.epochs, ik.test_fraction)
+    training, _ = held_out(ik.transitions or settings.generate.transitions, ik.test_fraction)
+    return update_count(len(training), ik.batch_size, ik.epochs)
 
 
 def disk_bytes(job: Job) -> int:

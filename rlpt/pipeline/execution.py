@@ -100,7 +100,7 @@ def run_job(
         checkpoints = Checkpoints(work / CHECKPOINT_FILE, execution.schedule, job.digest, stop)
         report = _noted(bar, work / PROGRESS_FILE)
         task = _Task(job, [path for path, _ in inputs], work, execution.data, device, checkpoints, report)
-        _STAGES[job.stage](task)
+        _WORK[job.method or job.stage](task)
 
 
 def threads_of(job: Job, execution: Execution, share: int) -> int:
@@ -191,11 +191,6 @@ def _generate(task: _Task) -> None:
     generate(episodes, path, torch.get_num_threads(), task.checkpoints, task.report)
 
 
-def _pretrain(task: _Task) -> None:
-    assert task.job.method is not None
-    _METHODS[task.job.method](task)
-
-
 def _pretrain_on_transitions(task: _Task) -> None:
     from rlpt.pretrain import InverseKinematicsTraining
 
@@ -240,8 +235,12 @@ def _train(task: _Task) -> None:
     training.run(task.checkpoints, task.report)
 
 
-_METHODS: dict[Method, Callable[[_Task], None]] = {"ik": _pretrain_on_transitions, "imagenet": _pretrain_on_images}
-_STAGES: dict[Stage, Callable[[_Task], None]] = {"generate": _generate, "pretrain": _pretrain, "train": _train}
+_WORK: dict[Stage | Method, Callable[[_Task], None]] = {
+    "generate": _generate,
+    "ik": _pretrain_on_transitions,
+    "imagenet": _pretrain_on_images,
+    "train": _train,
+}
 
 
 def _noted(bar: Report, file: Path) -> Report:

@@ -6,7 +6,7 @@ import subprocess
 import sys
 import time
 from collections import Counter
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -56,18 +56,16 @@ class _Running:
 class LocalScheduler:
     """Runs every job in a process of its own, as many at a time as fit the cores."""
 
-    def __init__(
-        self, jobs: Sequence[Job], execution: Execution, parallel: int, command: Callable[[Job], list[str]]
-    ) -> None:
+    def __init__(self, manifest: Manifest, jobs: Sequence[Job], execution: Execution, parallel: int) -> None:
         """Prepares to run `jobs`.
 
         Args:
+            manifest: what asks for them.
             jobs: in the order of `rlpt.pipeline.jobs.plan`.
             execution: how; `threads` is each job's own number, 0 shares out the cores (`threads_of`).
             parallel: most processes at a time.
-            command: the arguments of `rlpt` that run one job.
         """
-        self._execution, self._parallel, self._command = execution, parallel, command
+        self._manifest, self._execution, self._parallel = manifest, execution, parallel
         self._total = len(jobs)
         self._cores = available_cores()
         self._threads = {job.id: threads_of(job, execution, self._share(job.stage, jobs)) for job in jobs}
@@ -146,10 +144,11 @@ class LocalScheduler:
         log = self._execution.runs / "logs" / f"{job.id}.log"
         make_folder(log.parent)
         threads = str(self._threads[job.id])
+        command = [*stage_command(job, self._manifest, self._execution), *self._limits()]
         with log.open("ab") as file:
             begin = file.tell()
             process = subprocess.Popen(
-                [*RLPT, *self._command(job), *self._limits(), f"--threads={threads}", "--quiet"],
+                [*RLPT, *command, f"--threads={threads}", "--quiet"],
                 stdin=subprocess.DEVNULL,
                 stdout=file,
                 stderr=subprocess.STDOUT,

@@ -23,12 +23,11 @@ from rlpt.report.templating import render_page
 from rlpt.report.verdicts import VERDICTS, Finding, Judgement, Verdict, judge
 from rlpt.results.published import load_published
 from rlpt.results.records import load_runs
-from rlpt.runs.files import write_text
+from rlpt.runs.files import write_text, writing_to
 from rlpt.runs.provenance import code_version
 from rlpt.stats import deviation_range
 
 _MARK = "<code>rlpt report</code>"
-FILES = ("index.html", "report.md", "claims.json")
 
 
 def write_report(manifests: dict[str, list[Manifest]], folders: Sequence[Path], out: Path) -> list[Path]:
@@ -80,12 +79,10 @@ def write_report(manifests: dict[str, list[Manifest]], folders: Sequence[Path], 
     page = out / "index.html"
     if page.is_file() and _MARK not in page.read_text(encoding="utf-8", errors="replace"):
         raise UsageError(f"{page}: is there already, and is no report: choose another --out")
-    try:
+    with writing_to(out):
         for name, text in texts.items():
             write_text(out / name, text)
-    except OSError as error:
-        raise UsageError(f"{out}: cannot write there ({error.strerror}): choose another --out") from None
-    return [out / name for name in FILES]
+    return [out / name for name in texts]
 
 
 def tally(judged: list[JudgedClaim], index: int) -> dict[Verdict, int]:

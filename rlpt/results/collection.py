@@ -2,7 +2,6 @@
 
 import json
 import shutil
-import tempfile
 from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
@@ -12,7 +11,7 @@ from rlpt.errors import UsageError
 from rlpt.pipeline.jobs import Job
 from rlpt.results.run_files import EPISODES_FILE, EPOCHS_FILE
 from rlpt.runs.checksums import PROVENANCE_FILE, damage, read_provenance, recorded_outputs
-from rlpt.runs.files import TEMPORARY_PREFIX, make_folder, write_json
+from rlpt.runs.files import whole_folder, write_json
 from rlpt.runs.folder import SESSIONS_FILE, RunFolder
 from rlpt.runs.provenance import read_sessions
 
@@ -71,8 +70,7 @@ def _copy_finished(source: RunFolder, kept: RunFolder) -> None:
         complaint = damage(source.path / name, outputs[name])
         if complaint:
             raise UsageError(f"{source.path / name}: {complaint}: `rlpt verify {source.path}` says more")
-    aside = _folder_aside(kept)
-    try:
+    with whole_folder(kept.path) as aside:
         for name in small:
             shutil.copyfile(source.path / name, aside / name)
         # As it was written, but for the one new entry: what reading would add or drop is no part of it.
@@ -80,24 +78,17 @@ def _copy_finished(source: RunFolder, kept: RunFolder) -> None:
         sessions = _without_place(written.get("sessions", []), source)
         left_out = sorted({*outputs} - {*small} | {*record["left_out"]})
         write_json(aside / PROVENANCE_FILE, written | {"sessions": sessions, "left_out": left_out})
-        aside.replace(kept.path)
-    finally:
-        shutil.rmtree(aside, ignore_errors=True)
     shutil.rmtree(kept.partial, ignore_errors=True)
 
 
 def _copy_unfinished(source: RunFolder, kept: RunFolder) -> None:
-    aside = _folder_aside(kept)
-    try:
+    with whole_folder(kept.partial) as aside:
         for path in (path for pattern in _UNFINISHED_PATTERNS for path in source.partial.glob(pattern)):
             text = path.read_bytes()
             (aside / path.name).write_bytes(text[: text.rfind(b"\n") + 1])  # a job may be writing the next row just now
         sessions = read_sessions(source.partial / SESSIONS_FILE)
         write_json(aside / SESSIONS_FILE, _without_place(sessions, source))
         shutil.rmtree(kept.partial, ignore_errors=True)
-        aside.replace(kept.partial)
-    finally:
-        shutil.rmtree(aside, ignore_errors=True)
 
 
 def _without_place(sessions: list[dict[str, Any]], source: RunFolder) -> list[dict[str, Any]]:
@@ -106,13 +97,6 @@ def _without_place(sessions: list[dict[str, Any]], source: RunFolder) -> list[di
     if not place.is_absolute():
         return sessions
     return [{**each, "end": each["end"].replace(f"{place}/", "")} if "end" in each else each for each in sessions]
-
-
-def _folder_aside(kept: RunFolder) -> Path:
-    make_folder(kept.path.parent)
-    aside = Path(tempfile.mkdtemp(prefix=TEMPORARY_PREFIX, dir=kept.path.parent))
-    aside.chmod(0o755)
-    return aside
 
 
 def _rows(folder: RunFolder) -> int:

@@ -4,8 +4,6 @@ The profile (w3id.org/ro/wfrun/workflow/0.5) wants a workflow, here the manifest
 is an action of its own, with what it read and what it wrote.
 """
 
-import shutil
-import tempfile
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
@@ -21,6 +19,7 @@ from rlpt.manifest import Manifest
 from rlpt.pipeline.execution import OUTPUT_FILES
 from rlpt.pipeline.jobs import Job
 from rlpt.runs.checksums import PROVENANCE_FILE, Recorded, damage, read_provenance, recorded_outputs
+from rlpt.runs.files import whole_folder
 
 _PROFILES = {
     "https://w3id.org/ro/wfrun/process/0.5": ("Process Run Crate", "0.5"),
@@ -68,15 +67,8 @@ def export_crate(manifest: Manifest, jobs: Sequence[Job], figures: Sequence[Path
     for job in finished:
         crate.add_job(job)
     crate.finish(figures)
-    out.parent.mkdir(parents=True, exist_ok=True)
-    aside = Path(tempfile.mkdtemp(prefix=f".{out.name}-", dir=out.parent))
-    try:
+    with whole_folder(out) as aside:
         crate.contents.write(aside)
-        aside.chmod(0o755)
-        aside.replace(out)
-    except BaseException:
-        shutil.rmtree(aside, ignore_errors=True)
-        raise
     return len(finished)
 
 

@@ -4,6 +4,7 @@ import errno
 import json
 import os
 import re
+import shutil
 import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -37,19 +38,48 @@ def whole_file(path: Path) -> Iterator[Path]:
         aside.unlink(missing_ok=True)
 
 
+@contextmanager
+def whole_folder(path: Path) -> Iterator[Path]:
+    """Yields a folder to fill, beside `path`; when the block ends well it becomes `path`, else it vanishes.
+
+    Raises:
+        UsageError: if there can be no folder in that place.
+        OSError: if `path` is there by then, and is not an empty folder.
+    """
+    make_folder(path.parent)
+    aside = Path(tempfile.mkdtemp(prefix=f"{TEMPORARY_PREFIX}{path.name}-", dir=path.parent))
+    try:
+        yield aside
+        aside.chmod(0o755)
+        aside.replace(path)
+    finally:
+        shutil.rmtree(aside, ignore_errors=True)
+
+
+@contextmanager
+def writing_to(folder: Path) -> Iterator[None]:
+    """Turns what keeps the block from writing to a folder into one line; a full disk stays an OSError.
+
+    Raises:
+        UsageError: if the system refuses.
+    """
+    try:
+        yield
+    except OSError as error:
+        if error.errno in FULL_DISK:
+            raise
+        remedy = "make it writable, or choose another folder (--runs, --data, --out)"
+        raise UsageError(f"{folder}: cannot write there ({error.strerror}): {remedy}") from None
+
+
 def make_folder(path: Path) -> None:
     """Makes a folder for results, and those above it.
 
     Raises:
         UsageError: if it cannot be made.
     """
-    try:
+    with writing_to(path):
         path.mkdir(parents=True, exist_ok=True)
-    except OSError as error:
-        if error.errno in FULL_DISK:
-            raise
-        remedy = "make it writable, or choose another folder (--runs, --data, --out)"
-        raise UsageError(f"{path}: cannot write there ({error.strerror}): {remedy}") from None
 
 
 def sync_files(folder: Path) -> None:

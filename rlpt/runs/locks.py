@@ -16,7 +16,7 @@ from pathlib import Path
 from typing import IO, Any
 
 from rlpt.errors import BUSY_STATUS, Busy, UsageError
-from rlpt.runs.files import FULL_DISK, make_folder
+from rlpt.runs.files import make_folder, writing_to
 
 _BEAT_SECONDS = 15.0
 _STALE_SECONDS = 60.0
@@ -37,15 +37,9 @@ def claimed(path: Path) -> Iterator[None]:
         Busy: if another process holds it.
         UsageError: if the file cannot be written or locked.
     """
-    try:
-        make_folder(path.parent)
+    make_folder(path.parent)
+    with writing_to(path.parent):
         file = path.open("a+", encoding="utf-8")
-    except OSError as error:
-        if error.errno in FULL_DISK:
-            raise
-        raise UsageError(
-            f"{path.parent}: cannot write there ({error.strerror}): make it writable, or choose another folder"
-        ) from None
     with file:
         if not _locked(file, fcntl.LOCK_EX) or _is_held_elsewhere(file, path):
             raise Busy(f"{path}: another process is working on this run{_named(_holder(file))}")

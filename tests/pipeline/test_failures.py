@@ -207,7 +207,7 @@ def test_deterministic_algorithms_are_asked_for_while_the_job_runs(
     """On a CPU they compute the same; a GPU is what they are for."""
     asked: list[bool] = []
     monkeypatch.setitem(
-        execution._STAGES, "generate", lambda task: asked.append(torch.are_deterministic_algorithms_enabled())
+        execution._WORK, "generate", lambda task: asked.append(torch.are_deterministic_algorithms_enabled())
     )
     job = plan(load_manifest(REPOSITORY / "experiments" / "demo.toml", "smoke"))[0]
     for deterministic in (False, True):
