@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Literal
 
 from rlpt.pipeline.disk import existing_folder
-from rlpt.runs.provenance import PACKAGES, available_cores, code_version, package_versions
+from rlpt.runs.provenance import PACKAGES, available_cores, code_version, package_versions, version_text
 
 Verdict = Literal["fine", "warning", "wrong"]
 
@@ -51,9 +51,7 @@ def examine(runs: Path) -> list[Finding]:
 
 
 def _code() -> Finding:
-    code = code_version()
-    commit = f", commit {code['commit'][:9]}" if code.get("commit") else ""
-    return Finding("rlpt", "fine", f"{code['rlpt']}{commit}" + (" with changes" if code.get("dirty") else ""))
+    return Finding("rlpt", "fine", version_text(code_version()).removeprefix("rlpt "))
 
 
 def _python() -> Finding:

@@ -12,7 +12,7 @@ from matplotlib.figure import Figure
 from rlpt.errors import UsageError, trouble
 from rlpt.manifest import Manifest, load_manifest
 from rlpt.runs.files import whole_file
-from rlpt.runs.provenance import code_version
+from rlpt.runs.provenance import code_version, version_text
 
 STYLE: dict[Any, Any] = {
     "font.size": 8,
@@ -38,11 +38,9 @@ _SMALL_PRINT = 6
 
 def made_by(manifest: Manifest) -> str:
     """Returns manifest, profile, rlpt's version and commit in one line."""
-    code = code_version()
-    commit = (code.get("commit") or "unknown")[:9] + ("+changes" if code.get("dirty") else "")
     changed = "".join(f" · --set {override}" for override in manifest.overrides)
-    made = f"drawn by rlpt {code['rlpt']}, commit {commit}"
-    return f"manifest {manifest.path.name} · profile {manifest.profile}{changed} · {made}"
+    made = version_text(code_version())
+    return f"manifest {manifest.path.name} · profile {manifest.profile}{changed} · drawn by {made}"
 
 
 def stamp(figure: Figure, lines: list[str]) -> None:

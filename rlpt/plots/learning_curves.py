@@ -16,6 +16,7 @@ from rlpt.manifest import Manifest
 from rlpt.pipeline.jobs import Curve, Selection, curves
 from rlpt.plots.encoder_curves import draw_pretraining_curves
 from rlpt.plots.figure_files import COLOURS, STYLE, made_by, save_figure, stamp
+from rlpt.report.number_text import span, task
 from rlpt.results.records import grouped
 from rlpt.results.run_files import episodes_folder, read_returns
 from rlpt.stats import curve_band
@@ -152,7 +153,7 @@ def _common_steps(shown: list[_Shown]) -> pd.DataFrame:
 
 
 def _label(axes: Axes, environment: str, action_repeat: int, first: bool) -> None:
-    axes.set_title(environment.replace("-", " ").replace("_", " "))
+    axes.set_title(task(environment))
     axes.set_xlabel(f"agent steps (each {action_repeat} control steps)")
     axes.set_ylabel("training return" if first else "")
     axes.set_ylim(bottom=0)
@@ -183,14 +184,10 @@ def _repetitions(drawn: list[Curve]) -> str:
     """Says what the mean is over, and what the band is: of two or three runs, all that lies between them."""
     means = grouped(drawn, lambda curve: (curve.environment, curve.condition)).values()
     counts = {
-        "seeds": sorted({len({curve.seed for curve in own}) for own in means}),
-        "videos": sorted({len({curve.clip for curve in own}) for own in means}),
+        "seeds": {len({curve.seed for curve in own}) for own in means},
+        "videos": {len({curve.clip for curve in own}) for own in means},
     }
-    repeated = " and ".join(
-        f"{'–'.join(map(str, dict.fromkeys((each[0], each[-1]))))} {kind}"
-        for kind, each in counts.items()
-        if each and each[-1] > 1
-    )
+    repeated = " and ".join(f"{span(each)} {kind}" for kind, each in counts.items() if max(each, default=0) > 1)
     if not repeated:
         return "one run each, so no interval" if drawn else "no runs yet"
     band = "the runs' range" if max(map(len, means)) <= 3 else "the 95 % bootstrap interval"

@@ -1,5 +1,6 @@
 """How a report writes numbers: rounded, with thousands separators, a true minus sign, and never without an interval."""
 
+from collections.abc import Iterable
 from math import isnan
 
 from rlpt.report.claims import Metric
@@ -26,6 +27,12 @@ def counted(count: int | str, word: str) -> str:
     """Returns "1 run", "1,234 runs" or, of a range, "1–3 runs"."""
     text = count if isinstance(count, str) else number(count)
     return f"{text} {word}{'' if text == '1' else 's'}"
+
+
+def span(counts: Iterable[int]) -> str:
+    """Returns "3", or "1–3" of several; empty of none."""
+    ordered = sorted(counts)
+    return "–".join(dict.fromkeys(number(end) for end in ordered[:1] + ordered[-1:]))
 
 
 def interval(found: Interval, digits: int = 0) -> str:

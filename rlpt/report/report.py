@@ -24,7 +24,7 @@ from rlpt.report.verdicts import VERDICTS, Finding, Judgement, Verdict, judge
 from rlpt.results.published import load_published
 from rlpt.results.records import load_runs
 from rlpt.runs.files import write_text, writing_to
-from rlpt.runs.provenance import code_version
+from rlpt.runs.provenance import code_version, version_text
 from rlpt.stats import deviation_range
 
 _MARK = "<code>rlpt report</code>"
@@ -63,7 +63,7 @@ def write_report(manifests: dict[str, list[Manifest]], folders: Sequence[Path], 
         "held": [held_against(data, theirs) for data in ours],
         "costs": [(data, costs(data)) for data in data_sets],
         "runs": [(data, run_rows(data, out)) for data in data_sets],
-        "code": code_version(),
+        "made_by": version_text(code_version()),
         "margin": MARGIN,
         "metrics": METRICS,
         "expectations": EXPECTATIONS,

@@ -14,7 +14,7 @@ from rlpt.pipeline.jobs import Job, deciding_settings
 from rlpt.report.agreement import Agreement, Direction, agreements, directions
 from rlpt.report.charts import Bar, Chart, Line, bar, chart, curve_line, end_of, top_of
 from rlpt.report.claims import Claim
-from rlpt.report.number_text import counted, interval, task
+from rlpt.report.number_text import counted, interval, span, task
 from rlpt.report.summaries import (
     PROFILE_THRESHOLDS,
     AcrossTasks,
@@ -26,6 +26,7 @@ from rlpt.report.summaries import (
 from rlpt.report.verdicts import BOUNDARIES, Judgement
 from rlpt.results.published import FOLDER
 from rlpt.results.records import DataSet, Run, figure_number, grouped
+from rlpt.runs.provenance import version_text
 from rlpt.settings import Settings
 
 _SLOTS = 6
@@ -197,10 +198,9 @@ def _repetitions(runs: list[Run]) -> str:
     cells = grouped(runs, lambda run: (run.environment, run.condition)).values()
     parts = []
     for word, of in (("seed", lambda run: run.seed), ("video", lambda run: run.video)):
-        counts = sorted({len({of(run) for run in cell if word == "seed" or run.video}) for cell in cells} - {0})
+        counts = {len({of(run) for run in cell if word == "seed" or run.video}) for cell in cells} - {0}
         if counts:
-            several = "–".join(map(str, counts if len(counts) < 2 else [counts[0], counts[-1]]))
-            parts.append(counted(several, word))
+            parts.append(counted(span(counts), word))
     return ", ".join(parts)
 
 
@@ -286,9 +286,7 @@ def _run_row(run: Run, out: Path) -> RunRow:
         return RunRow(run, "the published code's", "authors' log", [link])
     settings = settings_text(differences_from_paper(run.job))
     files = sorted(path for path in run.path.iterdir() if path.is_file() and not path.name.startswith("."))
-    code = run.record["code"]
-    commit = str(code.get("commit") or "unknown")[:9] + ("+changes" if code.get("dirty") else "")
-    text = f"rlpt {code.get('rlpt', '?')}, commit {commit}; {_machine(run)}"
+    text = f"{version_text(run.record['code'])}; {_machine(run)}"
     return RunRow(run, settings, text, [(path.name, _address(path, out)) for path in files])
 
 

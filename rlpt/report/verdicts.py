@@ -11,6 +11,7 @@ from dataclasses import dataclass
 from typing import Literal
 
 from rlpt.report.claims import MARGIN, Claim, Comparison, Expectation, Gain, Metric, listed
+from rlpt.report.number_text import span
 from rlpt.results.records import DataSet
 from rlpt.stats import Difference, Interval, difference, probability_of_improvement, seeds_to_exclude
 
@@ -77,8 +78,7 @@ class Judgement:
     @property
     def seeds(self) -> str:
         """How many pairs or runs the comparisons rest on, such as "3" or "1–3"."""
-        counts = sorted({found.difference.count for found in self.findings if found.difference})
-        return "–".join(map(str, counts if len(counts) < 2 else [counts[0], counts[-1]])) or "0"
+        return span(found.difference.count for found in self.findings if found.difference) or "0"
 
     @property
     def power_note(self) -> str:
@@ -177,11 +177,10 @@ def _gains(name: str, first: Mapping[Hashable, float], second: Mapping[Hashable,
 def _lengths(claim: Claim, names: tuple[str, str], environment: str, data: DataSet) -> str:
     """Names how long the two conditions' runs were, if they differ."""
     runs = (data.select(claim.figure, claim.manifest, environment, [name]) for name in names)
-    first, second = (sorted({run.steps for run in own}) for own in runs)
+    first, second = ({run.steps for run in own} for own in runs)
     if not first or not second or first == second:
         return ""
-    ends = ("–".join(f"{steps:,}" for steps in dict.fromkeys((own[0], own[-1]))) for own in (first, second))
-    return f"{' against '.join(ends)} steps"
+    return f"{span(first)} against {span(second)} steps"
 
 
 def _seeds_needed(found: Difference, expect: Expectation) -> int | None:

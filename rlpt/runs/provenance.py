@@ -5,7 +5,7 @@ import os
 import platform
 import re
 import subprocess
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager, suppress
 from datetime import UTC, datetime
 from functools import cache
@@ -39,6 +39,12 @@ def code_version() -> dict[str, Any]:
         "commit": commit,
         "dirty": None if changes is None else bool(changes),
     }
+
+
+def version_text(code: Mapping[str, Any]) -> str:
+    """Returns "rlpt 0.1.0, commit 1a2b3c4d5+changes" for a `code_version`, of this process or on record."""
+    changes = "+changes" if code.get("dirty") else ""
+    return f"rlpt {code['rlpt']}, commit {(code.get('commit') or 'unknown')[:9]}{changes}"
 
 
 def _git(root: Path, *arguments: str) -> str | None:
