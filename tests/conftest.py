@@ -1,15 +1,17 @@
 """Fixtures shared by all tests."""
 
 import os
+from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
 import pytest
 import torch
 import yaml
+from click.testing import CliRunner, Result
 from hypothesis import settings as hypothesis_settings
 
-import rlpt.envs.rendering  # noqa: F401 - chooses how to render, before anything imports dm_control
+from rlpt.cli import main
 from rlpt.manifest import Manifest, load_manifest
 from rlpt.pipeline.execution import Execution, run_job
 from rlpt.pipeline.jobs import Job, plan
@@ -25,6 +27,21 @@ REFERENCE = Path(os.environ.get("RLPT_REFERENCE", REPOSITORY.parent / "shared" /
 # An example may be slow: on a busy machine, or where it is the first to build a table.
 hypothesis_settings.register_profile("untimed", deadline=None)
 hypothesis_settings.load_profile("untimed")
+
+
+MINIMAL = """
+title = "t"
+environments = ["reacher-easy"]
+seeds = [1]
+
+[conditions.baseline]
+label = "Baseline"
+
+[conditions.ik]
+label = "IK"
+pretrain = "ik"
+"""
+"A manifest with a baseline and a pretrained condition, to which a test can add."
 
 
 @pytest.fixture(autouse=True)
@@ -53,6 +70,20 @@ def tiny_settings() -> Settings:
             },
         }
     )
+
+
+@pytest.fixture
+def write_manifest(tmp_path: Path) -> Callable[..., Path]:
+    """Returns a function that writes a manifest and, beside it, the profile "small"."""
+
+    def write(text: str, profile: str = "") -> Path:
+        (tmp_path / "profiles").mkdir(exist_ok=True)
+        (tmp_path / "profiles" / "small.toml").write_text(profile)
+        path = tmp_path / "manifest.toml"
+        path.write_text(text)
+        return path
+
+    return write
 
 
 def load_vectors(name: str) -> dict[str, np.ndarray]:
@@ -85,6 +116,11 @@ def published_statistics(vectors: dict[str, np.ndarray], prefix: str) -> dict[st
         ours: torch.from_numpy(np.stack([vectors[f"{prefix}convs.{layer}.1.{theirs}"] for layer in range(layers)]))
         for ours, theirs in (("mean", "running_mean"), ("variance", "running_var"))
     }
+
+
+def run_rlpt(*arguments: object) -> Result:
+    """Runs a command in this process."""
+    return CliRunner().invoke(main, list(map(str, arguments)))
 
 
 def no_checkpoints(folder: Path) -> Checkpoints:

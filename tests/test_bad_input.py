@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 from click.testing import CliRunner
-from hypothesis import HealthCheck, given, settings
+from hypothesis import HealthCheck, example, given, settings
 from hypothesis import strategies as st
 
 from rlpt.cli import main
@@ -112,6 +112,7 @@ def test_files_that_are_no_manifests(experiments: Path, contents: bytes) -> None
 
 @settings(max_examples=400)
 @given(key=st.one_of(st.sampled_from(KEYS), st.text(max_size=12)), value=VALUES)
+@example(key='"a\\nb"', value="3")
 def test_hostile_overrides(key: str, value: str) -> None:
     assert_planned_or_refused(str(EXPERIMENTS / "fig11_budget.toml"), f"--set={key}={value}")
 

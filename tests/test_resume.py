@@ -13,6 +13,7 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
+from safetensors.torch import save_file
 
 from rlpt.data.image_cache import load_split
 from rlpt.data.image_folder import SPLITS, class_names
@@ -269,18 +270,9 @@ def test_random_numbers_of_another_kind_of_device_are_refused() -> None:
         set_global_random_state(cpu, state | {"cuda": torch.zeros(16, dtype=torch.uint8)})
 
 
-@pytest.mark.parametrize("damage", ["cut", "foreign", "text"])
-def test_a_damaged_checkpoint_is_refused_by_name(tmp_path: Path, damage: str) -> None:
+def test_tensors_that_are_no_checkpoint_are_refused_by_name(tmp_path: Path) -> None:
     path = tmp_path / "c.safetensors"
-    save_checkpoint(path, {"a": torch.zeros(100)}, "job")
-    if damage == "cut":
-        path.write_bytes(path.read_bytes()[:200])
-    elif damage == "text":
-        path.write_text("nothing of the kind")
-    else:
-        from safetensors.torch import save_file
-
-        save_file({"a": torch.zeros(1)}, path)
+    save_file({"a": torch.zeros(1)}, path)
     with pytest.raises(UsageError, match=r"c\.safetensors: not readable as a checkpoint .*the job starts anew"):
         load_checkpoint(path, "job")
 

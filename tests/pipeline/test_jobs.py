@@ -69,8 +69,6 @@ def test_the_baseline_does_not_depend_on_pretraining() -> None:
 
 def test_two_conditions_that_ask_for_the_same_run_share_it(tmp_path: Path) -> None:
     text = FIG08.read_text() + '\n[conditions.again]\nlabel = "Again"\n'
-    (tmp_path / "profiles").mkdir()
-    (tmp_path / "profiles" / "paper.toml").write_text("")
     (tmp_path / "twice.toml").write_text(text)
     manifest = load_manifest(tmp_path / "twice.toml")
     assert len(curves(manifest)) == 45
@@ -149,8 +147,6 @@ def test_a_clip_of_ones_own_is_known_by_its_content(tmp_path: Path) -> None:
         (tmp_path / "own.toml").write_text(text)
         return plan(load_manifest(tmp_path / "own.toml"))[-1].id.rpartition("-")[2]
 
-    (tmp_path / "profiles").mkdir()
-    (tmp_path / "profiles" / "paper.toml").write_text("")
     assert train_id("a.mp4", b"one") == train_id("b.mp4", b"one")
     assert train_id("a.mp4", b"one") != train_id("a.mp4", b"two")
 

@@ -5,22 +5,16 @@ import shutil
 from pathlib import Path
 
 import pytest
-from click.testing import CliRunner, Result
 
-from rlpt.cli import main
 from rlpt.errors import JobError
 from rlpt.manifest import Manifest
 from rlpt.pipeline import verification
 from rlpt.pipeline.execution import Execution
 from rlpt.pipeline.jobs import Job, plan
 from rlpt.pipeline.verification import repeat_with_kills
-from tests.conftest import REPOSITORY
+from tests.conftest import REPOSITORY, run_rlpt
 
 DEMO = str(REPOSITORY / "experiments" / "demo.toml")
-
-
-def rlpt(*arguments: object) -> Result:
-    return CliRunner().invoke(main, list(map(str, arguments)))
 
 
 @pytest.fixture
@@ -34,10 +28,10 @@ def one(runs: Path, pattern: str) -> Path:
 
 
 def test_finished_runs_are_as_they_were_made(runs: Path) -> None:
-    result = rlpt("verify", runs)
+    result = run_rlpt("verify", runs)
     assert (result.exit_code, result.stdout.splitlines()[-1]) == (0, "4 runs, all ok")
-    assert rlpt("verify", runs / "train").stdout.splitlines()[-1] == "2 runs, all ok"
-    assert rlpt("verify", runs.rename(runs.with_name("train"))).stdout.splitlines()[-1] == "4 runs, all ok"
+    assert run_rlpt("verify", runs / "train").stdout.splitlines()[-1] == "2 runs, all ok"
+    assert run_rlpt("verify", runs.rename(runs.with_name("train"))).stdout.splitlines()[-1] == "4 runs, all ok"
 
 
 @pytest.mark.parametrize(
@@ -53,7 +47,7 @@ def test_a_changed_file_is_found_where_it_was_made_and_where_it_was_used(
 ) -> None:
     file = one(runs, pattern)
     file.write_bytes(file.read_bytes() + b" ")
-    result = rlpt("verify", runs)
+    result = run_rlpt("verify", runs)
     assert result.exit_code == 1
     assert result.stdout.count(line) == runs_affected
     assert f"4 runs, {runs_affected} of them not as they were made" in result.stdout
@@ -63,7 +57,7 @@ def test_a_run_without_a_record_is_wrong_and_the_others_are_looked_at(runs: Path
     (one(runs, "train/r*scratch*") / "provenance.json").unlink()
     record = one(runs, "pretrain/ik-*") / "provenance.json"
     record.write_text(record.read_text()[:100])
-    result = rlpt("verify", runs)
+    result = run_rlpt("verify", runs)
     assert result.exit_code == 1
     assert "record: " in result.stdout
     assert "4 runs, 3 of them not as they were made" in result.stdout  # one of them used the encoder
@@ -71,8 +65,8 @@ def test_a_run_without_a_record_is_wrong_and_the_others_are_looked_at(runs: Path
 
 def test_a_run_is_named_by_its_id_or_stage(runs: Path) -> None:
     folder = one(runs, "train/r*scratch*")
-    assert rlpt("verify", folder.name, "--runs", runs).stdout.endswith("1 runs, all ok\n")
-    assert rlpt("verify", folder.parent).stdout.endswith("2 runs, all ok\n")
+    assert run_rlpt("verify", folder.name, "--runs", runs).stdout.endswith("1 runs, all ok\n")
+    assert run_rlpt("verify", folder.parent).stdout.endswith("2 runs, all ok\n")
 
 
 def test_an_input_that_was_made_anew_is_noticed(runs: Path) -> None:
@@ -81,16 +75,16 @@ def test_an_input_that_was_made_anew_is_noticed(runs: Path) -> None:
     record = json.loads((folder / "provenance.json").read_text())
     record["outputs"]["transitions.h5"]["sha256"] = "0" * 64
     (folder / "provenance.json").write_text(json.dumps(record))
-    result = rlpt("verify", one(runs, "pretrain/ik-*"))
+    result = run_rlpt("verify", one(runs, "pretrain/ik-*"))
     assert result.exit_code == 1
     assert "another file than the one that this run used" in result.stdout
     shutil.rmtree(folder)
-    assert rlpt("verify", one(runs, "pretrain/ik-*")).exit_code == 0
-    assert "no longer there, so that it cannot be compared" in rlpt("verify", one(runs, "pretrain/ik-*")).stdout
+    assert run_rlpt("verify", one(runs, "pretrain/ik-*")).exit_code == 0
+    assert "no longer there, so that it cannot be compared" in run_rlpt("verify", one(runs, "pretrain/ik-*")).stdout
 
 
 def test_what_is_no_run_is_refused(tmp_path: Path) -> None:
-    result = rlpt("verify", tmp_path)
+    result = run_rlpt("verify", tmp_path)
     assert (result.exit_code, result.stderr.count("\n")) == (2, 1)
     assert "neither a manifest (.toml), nor a finished run, nor a folder of runs" in result.stderr
 
@@ -98,7 +92,7 @@ def test_what_is_no_run_is_refused(tmp_path: Path) -> None:
 def test_jobs_that_are_killed_at_random_moments_write_the_same_bytes(tmp_path: Path) -> None:
     """Eight SIGKILLs for each of the three stages, at seeded moments while it is at work."""
     sizes = ["--set=environment.size=32", "--set=encoder.crop=28", "--set=train.steps=300", "--condition=ik"]
-    result = rlpt(
+    result = run_rlpt(
         "verify", DEMO, "--profile=smoke", "--kills=8", f"--runs={tmp_path}", "--threads=1", "--quiet", *sizes
     )
     assert result.exit_code == 0, result.output
@@ -139,7 +133,7 @@ def test_show_prints_what_made_a_run(finished_runs: tuple[Manifest, Path]) -> No
     manifest, runs = finished_runs
     job = plan(manifest)[-1]
     for name in (job.id, job.folder(runs).path):
-        result = rlpt("show", name, "--runs", runs)
+        result = run_rlpt("show", name, "--runs", runs)
         assert result.exit_code == 0
         for text in (
             job.id[:20],
@@ -151,16 +145,16 @@ def test_show_prints_what_made_a_run(finished_runs: tuple[Manifest, Path]) -> No
             "seed: 37",
         ):
             assert text in result.stdout
-    result = rlpt("show", job.id[:-2] + "zz", "--runs", runs)
+    result = run_rlpt("show", job.id[:-2] + "zz", "--runs", runs)
     assert result.exit_code == 2
     assert f"did you mean {job.id}?" in result.stderr
 
 
 def test_show_tells_of_interruptions(finished_runs: tuple[Manifest, Path], tmp_path: Path) -> None:
     options = [f"--runs={tmp_path}", "--profile=smoke", "--condition=baseline", "--set=train.steps=5000", "--quiet"]
-    assert "paused" in rlpt("train", DEMO, *options, "--time-limit=0").stdout
+    assert "paused" in run_rlpt("train", DEMO, *options, "--time-limit=0").stdout
     folder = one(tmp_path, "train/*.partial")
-    result = rlpt("show", folder)
+    result = run_rlpt("show", folder)
     assert "not finished" in result.stdout
     assert "Paused: time limit" in " ".join(result.stdout.split())
 
@@ -170,13 +164,13 @@ def test_show_tells_of_a_kill_in_a_finished_run(finished_runs: tuple[Manifest, P
     record = json.loads(path.read_text())
     killed = {key: value for key, value in record["sessions"][0].items() if key not in ("ended", "seconds")}
     path.write_text(json.dumps(record | {"sessions": [{**killed, "end": "killed"}, *record["sessions"]]}))
-    result = rlpt("show", path.parent)
+    result = run_rlpt("show", path.parent)
     assert result.exit_code == 0, result.output
     assert "running, or killed" in " ".join(result.stdout.split())
     assert "ended: done" in " ".join(result.stdout.split())
 
 
 def test_what_selects_of_a_manifest_selects_of_nothing_else(runs: Path) -> None:
-    result = rlpt("verify", runs, "--profile", "lite")
+    result = run_rlpt("verify", runs, "--profile", "lite")
     assert (result.exit_code, result.stderr.count("\n")) == (2, 1)
     assert "is no manifest (.toml): --profile" in result.stderr

@@ -2,8 +2,6 @@
 
 import json
 import re
-import subprocess
-import sys
 from html.parser import HTMLParser
 from pathlib import Path
 from typing import Any
@@ -142,8 +140,6 @@ def test_a_manifest_of_one_s_own_is_reported_too(tmp_path: Path) -> None:
     own = tmp_path / "experiments" / "mine.toml"
     own.parent.mkdir()
     own.write_text(OWN)
-    (own.parent / "profiles").mkdir()
-    (own.parent / "profiles" / "paper.toml").write_text("")
     for curve in curves(load_manifest(own)):
         write_finished_run(curve.job, tmp_path / "runs", [100.0 + curve.seed] * 20)
     report(tmp_path / "out", str(own), "--profile", "paper", "--runs", str(tmp_path / "runs"))
@@ -189,9 +185,3 @@ def test_bad_usage_is_one_line(tmp_path: Path, arguments: list[str], problem: st
     assert result.exit_code == 2
     assert problem in result.stderr
     assert result.stderr.count("\n") == 1
-
-
-def test_help_is_quick_to_import() -> None:
-    code = "import sys; import rlpt.cli; print([name for name in ('torch', 'pandas', 'jinja2') if name in sys.modules])"
-    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
-    assert done.stdout.strip() == "[]"

@@ -5,16 +5,14 @@ import shutil
 from pathlib import Path
 
 import pytest
-from click.testing import CliRunner, Result
 
-from rlpt.cli import main
 from rlpt.manifest import Manifest, load_manifest
 from rlpt.pipeline.jobs import Selection, curves, plan
 from rlpt.plots.learning_curves import draw_learning_curves
 from rlpt.report.collection_page import collection_page
 from rlpt.results.collection import LARGEST_FILE, collect_runs
 from rlpt.runs.files import write_json, write_text
-from tests.conftest import REPOSITORY, write_finished_run
+from tests.conftest import REPOSITORY, run_rlpt, write_finished_run
 
 DEMO = str(REPOSITORY / "experiments" / "demo.toml")
 FIGURE_8 = REPOSITORY / "experiments" / "fig08_ik.toml"
@@ -23,10 +21,6 @@ KEPT = {
     "pretrain": {"settings.yaml", "provenance.json", "epochs.csv", "summary.json", "encoder.safetensors"},
     "train": {"settings.yaml", "provenance.json", "episodes.csv", "evaluations.csv", "updates.csv"},
 }
-
-
-def rlpt(*arguments: object) -> Result:
-    return CliRunner().invoke(main, list(map(str, arguments)))
 
 
 def stop_early(manifest: Manifest, runs: Path, episodes: int) -> Path:
@@ -62,11 +56,11 @@ def test_what_is_small_is_kept_and_can_be_checked(
         left_out = set(record.pop("left_out"))
         assert record == json.loads((source / "provenance.json").read_text())
         assert left_out == {name for name in record["outputs"] if not (kept / name).exists()}
-    result = rlpt("verify", out)
+    result = run_rlpt("verify", out)
     assert (result.exit_code, result.stdout.splitlines()[-1]) == (0, "4 runs, all ok")
     (table,) = out.glob("train/*scratch*/episodes.csv")
     table.write_text(table.read_text() + "250,1,1000.0\n")
-    assert rlpt("verify", out).exit_code == 1
+    assert run_rlpt("verify", out).exit_code == 1
 
 
 def test_the_kept_files_give_the_same_figure(finished_runs: tuple[Manifest, Path], tmp_path: Path) -> None:
@@ -81,9 +75,9 @@ def test_a_run_can_start_from_a_kept_encoder(finished_runs: tuple[Manifest, Path
     collect_runs([job for job in plan(manifest) if job.stage == "pretrain"], runs, tmp_path / "out")
     steps = ("--set", "environment.size=32", "--set", "encoder.crop=28", "--set", "train.steps=105")
     options = ("--profile", "smoke", "--condition", "ik", *steps, "--threads", 1, "--quiet", "--device", "cpu")
-    result = rlpt("train", DEMO, *options, "--runs", tmp_path / "out")
+    result = run_rlpt("train", DEMO, *options, "--runs", tmp_path / "out")
     assert result.exit_code == 0, result.output
-    assert rlpt("verify", tmp_path / "out").exit_code == 0
+    assert run_rlpt("verify", tmp_path / "out").exit_code == 0
 
 
 def test_an_unfinished_run_is_kept_to_where_it_got_and_replaced_when_it_gets_on(tmp_path: Path) -> None:
@@ -109,7 +103,7 @@ def test_unfinished_pretraining_is_kept_too(tmp_path: Path) -> None:
     write_text(job.folder(runs).partial / "epochs.csv", "step,updates,train_r2,test_r2\n1,100,-0.1,0.0\n2,200,0.1,")
     write_json(job.folder(runs).partial / "sessions.json", [{"started": "2026-01-01T00:00:00+00:00", "seconds": 3600}])
     options = ("--profile", "lite", "--runs", runs, "--out", out)
-    assert rlpt("collect", FIGURE_8, *options).stdout == f"{out}: 0 jobs added, 1 unfinished ones, 0 were there\n"
+    assert run_rlpt("collect", FIGURE_8, *options).stdout == f"{out}: 0 jobs added, 1 unfinished ones, 0 were there\n"
     assert (job.folder(out).partial / "epochs.csv").read_text().endswith("0.0\n")
     assert sorted(path.name for path in (out / "figures").iterdir()) == [
         f"fig08_ik-encoders-lite.{ending}" for ending in ("pdf", "png")
@@ -121,7 +115,7 @@ def test_unfinished_pretraining_is_kept_too(tmp_path: Path) -> None:
     assert [line.split()[1] for line in page.splitlines() if chosen in line] == ["generate", "pretrain"]
     assert "![What pretraining learns](figures/fig08_ik-encoders-lite.png)" in page
     assert "| pretrain | 0 | 1 | 1.0 |" in page
-    assert rlpt("plot", FIGURE_8, "--profile", "lite", "--runs", out).exit_code == 0  # as the page says
+    assert run_rlpt("plot", FIGURE_8, "--profile", "lite", "--runs", out).exit_code == 0  # as the page says
     assert collection_page(manifest, out) == page
 
 
@@ -159,7 +153,7 @@ def test_a_damaged_run_is_refused_and_leaves_nothing(finished_runs: tuple[Manife
     manifest, runs = finished_runs[0], shutil.copytree(finished_runs[1], tmp_path / "runs")
     (table,) = runs.glob("train/*scratch*/episodes.csv")
     table.write_text(table.read_text() + "250,1,1000.0\n")
-    result = rlpt("collect", manifest.path, "--profile", "smoke", "--set", "environment.size=32",
+    result = run_rlpt("collect", manifest.path, "--profile", "smoke", "--set", "environment.size=32",
                   "--set", "encoder.crop=28", "--set", "train.steps=105", "--condition", "baseline",
                   "--runs", runs, "--out", tmp_path / "out")  # fmt: skip
     assert result.exit_code == 2
@@ -169,7 +163,7 @@ def test_a_damaged_run_is_refused_and_leaves_nothing(finished_runs: tuple[Manife
 
 
 def test_nothing_to_collect_is_one_line(tmp_path: Path) -> None:
-    result = rlpt("collect", FIGURE_8, "--runs", tmp_path / "none", "--out", tmp_path / "out")
+    result = run_rlpt("collect", FIGURE_8, "--runs", tmp_path / "none", "--out", tmp_path / "out")
     assert (result.exit_code, result.stderr.count("\n")) == (2, 1)
     assert "nothing of it has been run in" in result.stderr
     assert not (tmp_path / "out").exists()

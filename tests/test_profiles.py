@@ -1,0 +1,96 @@
+"""Profiles: what a scale changes in all manifests or in one, and what goes before what."""
+
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+
+from rlpt.errors import UsageError
+from rlpt.manifest import load_manifest
+from rlpt.settings import Settings
+from tests.conftest import MINIMAL, REPOSITORY
+
+MANIFESTS = [path for path in sorted((REPOSITORY / "experiments").rglob("*.toml")) if path.parent.name != "profiles"]
+
+
+def test_values_override_in_order(write_manifest: Callable[..., Path]) -> None:
+    text = MINIMAL.replace('label = "IK"', 'label = "IK"\nagent = {hidden = 4, features = 4, tau = 0.1}')
+    text += (
+        "[agent]\nhidden = 2\nfeatures = 2\nbetas = [0.1, 0.2]\ndiscount = 0.5\n[profiles.small.agent]\nhidden = 16\n"
+    )
+    path = write_manifest(text, "[agent]\nfeatures = 8\ntau = 0.5\n")
+    baseline, ik = load_manifest(path, "small", ("agent.tau=0.25",)).experiments
+    assert (baseline.settings.agent.hidden, baseline.settings.agent.features) == (16, 8)
+    assert (ik.settings.agent.hidden, ik.settings.agent.features) == (16, 4)
+    for experiment in (baseline, ik):
+        assert experiment.settings.agent.tau == 0.25
+        assert experiment.settings.agent.betas == (0.1, 0.2)
+        assert experiment.settings.agent.discount == 0.5
+
+
+def test_what_is_said_of_a_condition_goes_before_what_is_said_of_all(write_manifest: Callable[..., Path]) -> None:
+    path = write_manifest(
+        MINIMAL + "[profiles.small.train]\nsteps = 3000\n[profiles.small.conditions.baseline.train]\nsteps = 2000\n"
+    )
+    assert load_manifest(path, "small").experiments[0].settings.train.steps == 2000
+    both = ("conditions.baseline.train.steps=5000", "train.steps=7000")
+    for overrides in (both, both[::-1]):
+        assert load_manifest(path, "small", overrides).experiments[0].settings.train.steps == 5000
+    assert load_manifest(path, "small", both[1:]).experiments[0].settings.train.steps == 7000
+
+
+def test_a_manifest_may_say_what_a_profile_changes_in_it_alone(write_manifest: Callable[..., Path]) -> None:
+    text = MINIMAL + "[profiles.small.train]\nsteps = 3_000\n[profiles.paper]\nseeds = [9]\n"
+    path = write_manifest(text, "[train]\nsteps = 2_000\n")
+    manifest = load_manifest(path, "small")
+    assert {experiment.settings.train.steps for experiment in manifest.experiments} == {3_000}
+    assert manifest.seeds == (1,)
+    copied = load_manifest(path.rename(path.with_name("copy.toml")), "small")
+    assert [each.settings for each in copied.experiments] == [each.settings for each in manifest.experiments]
+
+
+@pytest.mark.parametrize("key", ["title", "profile", "conditions.ik.label", "profiles.small.title"])
+def test_what_a_profile_may_not_say_is_refused(write_manifest: Callable[..., Path], key: str) -> None:
+    with pytest.raises(
+        UsageError, match=rf"profiles/small\.toml: {key.split('.')[0]}: .* go into its \[profiles\.small\]"
+    ):
+        load_manifest(write_manifest(MINIMAL, f"{key} = 'x'\n"), "small")
+
+
+@pytest.mark.parametrize(
+    ("text", "problem"),
+    [
+        ("profiles = 3", "profiles: expected tables [profiles.NAME]"),
+        ("profiles.small = 3", "profiles: expected tables [profiles.NAME]"),
+        ("profiles.smal.seeds = [2]", "no profile 'smal'; there are: demo, lite, paper, small, smoke"),
+        ("profiles.small.profile = 'paper'", "profiles.small: profile: under one profile there is no other"),
+        ("profiles.small.train.stepz = 2", "profiles.small: train.stepz: unknown key; did you mean 'steps'?"),
+    ],
+)
+def test_what_a_manifest_may_not_say_of_profiles_is_refused(
+    write_manifest: Callable[..., Path], text: str, problem: str
+) -> None:
+    with pytest.raises(UsageError, match=r"manifest\.toml: profiles") as error:
+        load_manifest(write_manifest(f"{text}\n{MINIMAL}"), "small")
+    assert problem in str(error.value)
+
+
+def test_a_manifest_anywhere_has_the_projects_profiles(tmp_path: Path) -> None:
+    path = tmp_path / "manifest.toml"
+    path.write_text(MINIMAL)
+    assert load_manifest(path).experiments[0].settings == Settings()
+    assert load_manifest(path, "smoke").experiments[0].settings.train.steps < 1000
+    with pytest.raises(UsageError, match="no profile 'smole'; there are: demo, lite, paper, smoke"):
+        load_manifest(path, "smole")
+
+
+def test_a_profile_s_name_is_no_path(write_manifest: Callable[..., Path]) -> None:
+    for profile in ("../profiles/small", ""):
+        with pytest.raises(UsageError, match="expected the name of a file of profiles/"):
+            load_manifest(write_manifest(MINIMAL), profile)
+
+
+@pytest.mark.parametrize("profile", ["paper", "lite", "smoke", "demo"])
+@pytest.mark.parametrize("manifest", MANIFESTS, ids=lambda path: path.stem)
+def test_every_manifest_is_valid_under_every_profile(manifest: Path, profile: str) -> None:
+    assert load_manifest(manifest, profile).experiments
