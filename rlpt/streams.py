@@ -1,7 +1,7 @@
 """Independent random streams, each named after what consumes it.
 
-One seed per job; every consumer (environment, exploration, replay, crops, noise, ...) has a stream of its own, so that
-changing how often one of them draws leaves all others alone.
+One seed per job; every consumer (environment, random actions, replay, crops, policy noise, ...) has its own stream, so
+that changing how often one of them draws leaves all others alone. Acting and updating share the policy's noise.
 """
 
 import zlib

@@ -18,7 +18,7 @@ Update = Callable[[DrawnBatch, Sequence[Tensor]], Metrics]
 _WARM_UPS = 3
 
 
-class GraphPlace:
+class GraphPool:
     """A stream and memory that several graphs share, which are never replayed at the same time."""
 
     @cached_property
@@ -27,7 +27,7 @@ class GraphPlace:
         return torch.cuda.Stream()
 
     @cached_property
-    def pool(self) -> Any:
+    def memory(self) -> Any:
         """Names the memory. A graph hands nothing in it to another: what lasts, such as weights, lies outside."""
         return torch.cuda.graph_pool_handle()
 
@@ -35,9 +35,9 @@ class GraphPlace:
 class CapturedUpdate:
     """Calls an update a few times, then captures it, and from then on replays what was captured."""
 
-    def __init__(self, update: Update, place: GraphPlace) -> None:
+    def __init__(self, update: Update, pool: GraphPool) -> None:
         """Captures `update` when it has been called often enough."""
-        self._update, self._place = update, place
+        self._update, self._pool = update, pool
         self._calls = 0
         self._graph: torch.cuda.CUDAGraph | None = None
         self._batch: DrawnBatch | None = None
@@ -59,7 +59,7 @@ class CapturedUpdate:
 
     def _beside_the_main_stream(self, batch: DrawnBatch, noises: Sequence[Tensor]) -> Metrics:
         """Updates on the stream that capturing will use."""
-        stream, main = self._place.stream, torch.cuda.current_stream()
+        stream, main = self._pool.stream, torch.cuda.current_stream()
         stream.wait_stream(main)
         with torch.cuda.stream(stream), warnings.catch_warnings():
             warnings.filterwarnings("ignore", ".*capturable=True")  # Adam's, which does not see what is to come
@@ -69,9 +69,10 @@ class CapturedUpdate:
 
     def _capture(self, batch: DrawnBatch, noises: Sequence[Tensor]) -> None:
         """Records the update, without executing it, on inputs of its own."""
-        self._batch, self._noises = batch.with_own_draws(), [noise.clone() for noise in noises]
-        self._graph = torch.cuda.CUDAGraph()
+        own, noises = batch.with_own_draws(), [noise.clone() for noise in noises]
+        # An earlier graph lives until this one is in the pool, which no longer exists when its last graph is gone.
+        graph = torch.cuda.CUDAGraph()
         # The environment's thread may use the GPU meanwhile, to render.
-        place = self._place
-        with torch.cuda.graph(self._graph, place.pool, place.stream, capture_error_mode="thread_local"):
-            self._metrics = self._update(self._batch, self._noises)
+        with torch.cuda.graph(graph, self._pool.memory, self._pool.stream, capture_error_mode="thread_local"):
+            metrics = self._update(own, noises)
+        self._graph, self._batch, self._noises, self._metrics = graph, own, noises, metrics

@@ -12,7 +12,7 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
-from rlpt.agents.captured import CapturedUpdate, GraphPlace, Metrics
+from rlpt.agents.captured import CapturedUpdate, GraphPool, Metrics
 from rlpt.data.batch import DrawnBatch, Transitions
 from rlpt.data.crops import center_crop
 from rlpt.data.device_frames import on_device
@@ -31,7 +31,7 @@ METRICS = ("batch_reward", "critic_loss", "actor_loss", "alpha_loss", "alpha", "
 Noise = Callable[[tuple[int, ...]], Tensor]
 
 
-class Kind(NamedTuple):
+class UpdateKind(NamedTuple):
     """What an update moves beside the critic."""
 
     actor: bool
@@ -127,18 +127,18 @@ class SAC:
             Losses and what explains them, by name. On a GPU nothing has waited for them, and the next update may write
             over them.
         """
-        kind = Kind(step % self.settings.actor_update_every == 0, step % self.settings.target_update_every == 0)
+        kind = UpdateKind(step % self.settings.actor_update_every == 0, step % self.settings.target_update_every == 0)
         noises = [self.noise(tuple(batch.actions.shape)) for _ in range(1 + kind.actor)]
         if self.device.type == "cuda" and isinstance(batch, DrawnBatch):
             return self._captured[kind](batch, noises)
         return self._update(kind, batch, noises)
 
-    def _uncaptured(self) -> dict[Kind, CapturedUpdate]:
-        kinds = (Kind(actor, target) for actor in (False, True) for target in (False, True))
-        place = GraphPlace()
-        return {kind: CapturedUpdate(partial(self._update, kind), place) for kind in kinds}
+    def _uncaptured(self) -> dict[UpdateKind, CapturedUpdate]:
+        kinds = (UpdateKind(actor, target) for actor in (False, True) for target in (False, True))
+        pool = GraphPool()
+        return {kind: CapturedUpdate(partial(self._update, kind), pool) for kind in kinds}
 
-    def _update(self, kind: Kind, batch: Transitions, noises: Sequence[Tensor]) -> Metrics:
+    def _update(self, kind: UpdateKind, batch: Transitions, noises: Sequence[Tensor]) -> Metrics:
         observations = _scaled(batch.observations)
         metrics = self._update_critic(batch, observations, noises[0])
         if kind.actor:
@@ -150,16 +150,16 @@ class SAC:
     def _update_critic(self, batch: Transitions, observations: Tensor, noise: Tensor) -> Metrics:
         next_observations = _scaled(batch.next_observations)
         with torch.no_grad():
-            feature_map, seen = self.critic.encoder(next_observations)
-            self.actor.statistics.update(seen)
+            feature_map, batch_statistics = self.critic.encoder(next_observations)
+            self.actor.statistics.update(batch_statistics)
             next_actions, log_probability, _ = self.actor.sample(feature_map, noise)
-            feature_map, seen = self.target.encoder(next_observations)
-            self.target.statistics.update(seen)
+            feature_map, batch_statistics = self.target.encoder(next_observations)
+            self.target.statistics.update(batch_statistics)
             next_value = torch.min(*self.target.q_values(feature_map, next_actions)) - self.alpha * log_probability
             target = batch.rewards + batch.discounts * self.settings.discount * next_value
 
-        feature_map, seen = self.critic.encoder(observations)
-        self.critic.statistics.update(seen)
+        feature_map, batch_statistics = self.critic.encoder(observations)
+        self.critic.statistics.update(batch_statistics)
         q1, q2 = self.critic.q_values(feature_map, batch.actions)
         loss = F.mse_loss(q1, target) + F.mse_loss(q2, target)
         self.critic_optimiser.zero_grad(set_to_none=True)
@@ -170,9 +170,9 @@ class SAC:
     def _update_actor_and_alpha(self, observations: Tensor, noise: Tensor) -> Metrics:
         # The actor's loss stops at the feature map, which both networks share: one pass without gradient serves both.
         with torch.no_grad():
-            feature_map, seen = self.critic.encoder(observations)
-        self.actor.statistics.update(seen)
-        self.critic.statistics.update(seen)
+            feature_map, batch_statistics = self.critic.encoder(observations)
+        self.actor.statistics.update(batch_statistics)
+        self.critic.statistics.update(batch_statistics)
         actions, log_probability, log_std = self.actor.sample(feature_map, noise)
         q_value = torch.min(*self.critic.q_values(feature_map, actions))
         actor_loss = (self.alpha.detach() * log_probability - q_value).mean()

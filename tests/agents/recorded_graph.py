@@ -3,6 +3,7 @@
 from contextlib import nullcontext
 from types import SimpleNamespace
 from typing import Any, Self
+from weakref import WeakSet
 
 import pytest
 import torch
@@ -63,11 +64,26 @@ class _Stream:
         """Does nothing: a CPU does one thing after the other."""
 
 
+class _Pool:
+    """Memory that graphs share: as in CUDA, it is gone when the last graph in it is."""
+
+    def __init__(self) -> None:
+        self._graphs: WeakSet[RecordedGraph] = WeakSet()
+        self._used = False
+
+    def capturing(self, graph: RecordedGraph, *_: Any, **__: Any) -> RecordedGraph:
+        if self._used and not self._graphs:
+            raise RuntimeError("the pool's last graph is gone, and the pool with it")
+        self._used = True
+        self._graphs.add(graph)
+        return graph
+
+
 def record_on_the_cpu(monkeypatch: pytest.MonkeyPatch) -> None:
     """Puts recorded graphs in the place of CUDA's."""
     replaced = SimpleNamespace(
         CUDAGraph=RecordedGraph,
-        graph=lambda graph, *_, **__: graph,
+        graph=_Pool().capturing,
         graph_pool_handle=lambda: (0, 0),
         Stream=_Stream,
         current_stream=_Stream,

@@ -8,7 +8,7 @@ import torch
 
 from benchmarks.network_cases import random_draws
 from benchmarks.workload import changed
-from rlpt.agents.captured import CapturedUpdate, GraphPlace, Metrics
+from rlpt.agents.captured import CapturedUpdate, GraphPool, Metrics
 from rlpt.agents.sac import SAC
 from rlpt.data.batch import DrawnBatch, Transitions
 from rlpt.models import batch_norm, encoder
@@ -85,7 +85,7 @@ def test_a_captured_update_reads_the_batch_it_is_given(tiny_settings: Settings, 
     def brightness(batch: DrawnBatch, noises: Any) -> Metrics:
         return {"brightness": (batch.observations.float() + batch.rewards[..., None, None] + noises[0]).mean()}
 
-    update = CapturedUpdate(brightness, GraphPlace())
+    update = CapturedUpdate(brightness, GraphPool())
     given = draws(tiny_settings, device)
     moved = given[0].frames.clone()
     given += [replace(batch, frames=moved) for batch in given]
@@ -101,7 +101,7 @@ def test_a_captured_update_reads_the_batch_it_is_given(tiny_settings: Settings, 
 def test_a_captured_update_cannot_read_values(tiny_settings: Settings, monkeypatch: pytest.MonkeyPatch) -> None:
     """What the other tests here rely on: on a GPU this would be an error, too."""
     record_on_the_cpu(monkeypatch)
-    update = CapturedUpdate(lambda batch, _: {"reward": torch.tensor(batch.rewards.mean().item())}, GraphPlace())
+    update = CapturedUpdate(lambda batch, _: {"reward": torch.tensor(batch.rewards.mean().item())}, GraphPool())
     given = draws(tiny_settings, torch.device("cpu"))
     for batch in given[:3]:
         update(batch, [])
