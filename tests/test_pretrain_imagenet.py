@@ -67,6 +67,16 @@ def test_each_epoch_is_reported_and_the_encoder_written(splits: Splits, tmp_path
     assert statistics.mean.abs().sum() > 0
 
 
+def test_the_learning_rate_follows_its_cosine(splits: Splits, tmp_path: Path) -> None:
+    """Of three epochs, which the schedule takes, two are made."""
+    settings = tiny()
+    training = ImageNetTraining(*splits, Settings(imagenet=settings, encoder=ENCODER), tmp_path, torch.device("cpu"))
+    training.run(no_checkpoints(tmp_path), silent)
+    (group,) = training._optimiser.param_groups
+    assert group["lr"] == learning_rate(settings, schedule_updates=21, update=13)
+    assert group["lr"] < settings.learning_rate / 2
+
+
 def test_stripes_can_be_learned(splits: Splits, tmp_path: Path) -> None:
     """Chance is 1/6."""
     row = run(splits, tmp_path, tiny(epochs=12, schedule_epochs=15, learning_rate=3e-3))

@@ -2,6 +2,7 @@
 
 import csv
 import json
+from contextlib import closing
 from pathlib import Path
 
 import av
@@ -10,10 +11,12 @@ import pytest
 import torch
 
 from benchmarks.workload import changed
-from rlpt.data.transitions import write_transitions
+from rlpt.data.crops import center_crop
+from rlpt.data.splits import LEARNED_R2
+from rlpt.data.transitions import TransitionDataset, write_transitions
 from rlpt.generate import RandomEpisodes, generate
 from rlpt.models.encoder import ConvEncoder, RunningStatistics, load_encoder
-from rlpt.pretrain import InverseKinematicsTraining
+from rlpt.pretrain import InverseKinematicsTraining, Pairs
 from rlpt.settings import Settings
 from rlpt.train import Training
 from tests.conftest import no_checkpoints, silent
@@ -57,7 +60,7 @@ def test_pretraining_reports_each_epoch_and_writes_the_encoder(
     assert int(epochs[-1]["updates"]) == last["updates"] == 8  # 57 training rows: 3 batches of 16 and one of 9, twice
     summary = json.loads((tmp_path / "summary.json").read_text())
     assert summary["test_r2"] == pytest.approx(1 - summary["test_mse"] / summary["test_mse_of_mean_action"])
-    assert summary["learned"] == (summary["test_r2"] > 0)
+    assert summary["learned"] == (summary["test_r2"] > LEARNED_R2)
     encoder, statistics = ConvEncoder(tiny_settings.encoder, 3), RunningStatistics(tiny_settings.encoder)
     load_encoder(tmp_path / "encoder.safetensors", encoder, statistics)
     assert statistics.mean.abs().sum() > 0
@@ -74,6 +77,44 @@ def test_pretraining_can_learn(tiny_settings: Settings, tmp_path: Path) -> None:
             writer.append(frames.astype(np.uint8), action[None])
     settings = changed(tiny_settings, "ik", epochs=12, dropout=0.0, input_range=1, hidden=(32, 16))
     assert pretrain(tmp_path / "data.h5", settings, tmp_path)["test_r2"] > 0.5
+
+
+def test_an_encoder_is_tested_as_it_is_used(tiny_settings: Settings, dataset: Path, tmp_path: Path) -> None:
+    """With running statistics, without dropout, and without learning from what is held out."""
+    settings = changed(tiny_settings, "ik", dropout=0.5)
+    training = InverseKinematicsTraining(dataset, settings, tmp_path, CPU)
+    last = training.run(no_checkpoints(tmp_path), silent)
+    network = training._network.eval()
+    before = network.statistics.mean.clone()
+    observations, next_observations, actions = training._pairs.batch(training._test, settings.ik.input_range)
+    with torch.no_grad():
+        error = (network(observations, next_observations) - actions).square().mean()
+    assert last["test_mse"] == pytest.approx(float(error), rel=1e-5)
+    encoder, saved = ConvEncoder(settings.encoder, 3), RunningStatistics(settings.encoder)
+    load_encoder(tmp_path / "encoder.safetensors", encoder, saved)
+    assert torch.equal(saved.mean, before) and torch.equal(network.statistics.mean, before)
+
+
+def test_pairs_are_the_dataset_s_middles_in_the_published_range(tiny_settings: Settings, dataset: Path) -> None:
+    pairs = Pairs.read(dataset, crop=20, frame_stack=3, device=CPU)
+    rows = np.array([0, 1, 7, 49, 50, 59])
+    as_published, scaled = (pairs.batch(rows, input_range) for input_range in (255, 1))
+    with TransitionDataset(dataset, 3) as stored:
+        for at, row in enumerate(rows):
+            observation, action, next_observation = stored[int(row)]
+            for found, expected in zip(as_published[:2], (observation, next_observation), strict=True):
+                np.testing.assert_array_equal(found[at].numpy(), center_crop(np.asarray(expected), 20))
+            np.testing.assert_array_equal(as_published[2][at].numpy(), action)
+    for found, other in zip(scaled[:2], as_published[:2], strict=True):
+        torch.testing.assert_close(found * 255, other)
+
+
+def test_a_video_is_behind_the_transitions(tiny_settings: Settings) -> None:
+    video = np.full((2, 24, 24, 3), (250, 0, 250), np.uint8)
+    episodes = RandomEpisodes("reacher-easy", tiny_settings.environment, tiny_settings.generate, video)
+    with closing(episodes.load()) as environment:
+        frames, _ = episodes.play(0, environment)
+    assert ((frames == video[0]).all(-1).mean((1, 2)) > 0.3).all()
 
 
 def test_pretraining_on_a_random_subset(tiny_settings: Settings, dataset: Path, tmp_path: Path) -> None:

@@ -58,7 +58,7 @@ def play(replay: ReplayBuffer, naive: Naive, lengths: list[int], first: int = 0)
         naive.start(frame(number))
         for _ in range(length):
             number += 1
-            replay.add(np.array([number / 100]), float(number), 1.0, frame(number))
+            replay.add(np.array([number / 100]), float(number), number % 5 / 4, frame(number))
             naive.add(float(number), frame(number))
         number += 1
     return number
@@ -74,6 +74,7 @@ def assert_same(replay: ReplayBuffer, naive: Naive) -> None:
         np.testing.assert_array_equal(batch.observations[row].numpy(), before)
         np.testing.assert_array_equal(batch.next_observations[row].numpy(), after)
         assert batch.actions[row].item() == pytest.approx(reward / 100)
+        assert batch.discounts[row].item() == reward % 5 / 4
 
 
 @settings(max_examples=60, deadline=None)
@@ -107,8 +108,8 @@ def test_a_restored_buffer_goes_on_as_if_nothing_had_happened(before: list[int],
         assert_same(restored, naive)
 
 
-def filled(seed: int = 0, size: int = SIZE) -> ReplayBuffer:
-    replay = ReplayBuffer(100, 100, size, 3, 2, seed)
+def filled(seed: int = 0, size: int = SIZE, capacity: int = 100) -> ReplayBuffer:
+    replay = ReplayBuffer(100, capacity, size, 3, 2, seed)
     image = np.arange(size * size * 3, dtype=np.uint8).reshape(size, size, 3)
     replay.start_episode(image)
     for step in range(40):
@@ -122,6 +123,11 @@ def test_sampling_is_uniform_and_decided_by_the_seed() -> None:
     assert counts.min() > 50
     assert torch.equal(rewards, filled(seed=3).sample(4000, SIZE).rewards.flatten())
     assert not torch.equal(rewards, filled(seed=4).sample(4000, SIZE).rewards.flatten())
+
+
+def test_all_of_the_latest_transitions_are_drawn_and_no_others() -> None:
+    rewards = filled(capacity=7).sample(400, SIZE).rewards.flatten()
+    assert set(rewards.tolist()) == set(range(33, 40))
 
 
 def test_each_observation_is_cropped_at_its_own_offset() -> None:
