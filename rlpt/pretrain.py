@@ -10,7 +10,7 @@ import torch
 from torch import Tensor
 
 from rlpt.data.device_frames import on_device
-from rlpt.data.splits import batches, held_out
+from rlpt.data.splits import LEARNED_R2, batches, held_out
 from rlpt.data.transitions import TransitionDataset
 from rlpt.epochs import EpochTraining
 from rlpt.models.inverse_kinematics import InverseKinematics, action_loss
@@ -108,4 +108,4 @@ class InverseKinematicsTraining(EpochTraining[InverseKinematics]):
         return f"test R² {self._row['test_r2']:.2f}"
 
     def _summary(self) -> dict[str, Any]:
-        return {"test_mse_of_mean_action": self._floors[1], **self._row, "learned": self._row["test_r2"] > 0}
+        return {"test_mse_of_mean_action": self._floors[1], **self._row, "learned": self._row["test_r2"] > LEARNED_R2}

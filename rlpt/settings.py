@@ -182,6 +182,7 @@ class TrainSettings(Section):
     """Updates in a row when the random steps are over. All belong to agent step `random_steps`: actor and target move
     in each, or, where that is no multiple of `actor_update_every` or `target_update_every`, in none."""
     replay_capacity: Positive = 100_000
+    "Latest transitions that batches are drawn from. Frames of all are kept, on disk and, if there is one, on the GPU."
     evaluate_every: Positive = 10_000
     evaluation_episodes: Positive = 10
     log_every: Positive = 100

@@ -192,14 +192,15 @@ def _generate(task: _Task) -> None:
 
 
 def _pretrain_on_transitions(task: _Task) -> None:
+    from rlpt.data.splits import LEARNED_R2
     from rlpt.pretrain import InverseKinematicsTraining
 
     training = InverseKinematicsTraining(task.inputs[0], task.job.settings, task.work, task.device)
     row = training.run(task.checkpoints, task.report)
-    if row["test_r2"] <= 0:
+    if row["test_r2"] <= LEARNED_R2:
         print(
-            f"WARNING: {task.job.id}: the encoder has learned nothing: on held-out transitions it predicts actions no "
-            f"better than their mean (test R² {row['test_r2']:.3f}). More transitions or epochs may help.",
+            f"WARNING: {task.job.id}: the encoder has learned nothing: on held-out transitions it predicts actions "
+            f"hardly better than their mean (test R² {row['test_r2']:.3f}). More transitions or epochs may help.",
             file=sys.stderr,
         )
 

@@ -11,7 +11,7 @@ import numpy as np
 import pandas as pd
 
 from rlpt.checkout import ROOT
-from rlpt.data.splits import held_out
+from rlpt.data.splits import LEARNED_R2, held_out
 from rlpt.manifest import Manifest, load_manifest
 from rlpt.pipeline.jobs import Curve, Job, curves
 from rlpt.results.run_files import EPISODES_FILE, SUMMARY_FILE, read_returns
@@ -39,8 +39,13 @@ class Encoder:
 
     @property
     def test_r2(self) -> float:
-        """Share of the floor that is explained; 0 and below: nothing has been learned."""
+        """Share of the floor that is explained."""
         return 1 - self.test_mse / self.floor
+
+    @property
+    def learned(self) -> bool:
+        """Whether it has learned anything."""
+        return self.test_r2 > LEARNED_R2
 
 
 @dataclass(frozen=True)
