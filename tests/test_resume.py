@@ -277,6 +277,15 @@ def test_tensors_that_are_no_checkpoint_are_refused_by_name(tmp_path: Path) -> N
         load_checkpoint(path, "job")
 
 
+def test_a_checkpoint_that_lacks_something_is_another_version_s(tmp_path: Path) -> None:
+    save_checkpoint(tmp_path / "c.safetensors", {"agent": {"noise": torch.zeros(1)}}, "job")
+    state = load_checkpoint(tmp_path / "c.safetensors", "job")
+    assert state["agent"]["noise"] == 0
+    assert state.get("step", 3) == 3
+    with pytest.raises(UsageError, match=r"c\.safetensors: a checkpoint of another version of rlpt.* knew no 'flips'"):
+        state["agent"]["flips"]
+
+
 def test_a_checkpoint_of_other_settings_is_refused(tmp_path: Path) -> None:
     save_checkpoint(tmp_path / "c.safetensors", {"a": torch.zeros(1)}, "one job")
     with pytest.raises(UsageError, match="a checkpoint of another job, with other settings"):

@@ -23,6 +23,20 @@ _SEPARATOR = "/"
 _START_ANEW = "delete its folder, and the job starts anew"
 
 
+class _Saved(dict[str, Any]):
+    """A state that was read; a key that it lacks was not there when it was saved."""
+
+    def __init__(self, path: Path, values: State) -> None:
+        super().__init__({key: _Saved(path, own) if isinstance(own, dict) else own for key, own in values.items()})
+        self._path = path
+
+    def __missing__(self, key: str) -> Any:
+        raise UsageError(
+            f"{self._path}: a checkpoint of another version of rlpt, which knew no {key!r}: go on with that version, "
+            f"or {_START_ANEW}"
+        )
+
+
 def save_checkpoint(path: Path, state: State, job: str) -> None:
     """Writes `state`, whose keys must be strings without "/", as a checkpoint of `job` (a `Job.digest`).
 
@@ -59,7 +73,7 @@ def load_checkpoint(path: Path, job: str) -> State:
         for group in groups:
             place = place.setdefault(group, {})
         place[last] = tensor
-    return state
+    return _Saved(path, state)
 
 
 def _digest(values: State, tensors: dict[str, Tensor]) -> str:
