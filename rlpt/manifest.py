@@ -22,7 +22,7 @@ from rlpt.data.splits import held_out
 from rlpt.documents import Layer, Table, parse_override, read_toml, validated
 from rlpt.envs.tasks import split_name
 from rlpt.errors import UsageError
-from rlpt.settings import NAME, Positive, Section, Settings
+from rlpt.settings import NAME, Method, Positive, Section, Settings
 from rlpt.slurm.settings import SlurmSettings
 
 Name = Annotated[str, Field(pattern=NAME)]
@@ -45,7 +45,7 @@ class Condition(_SettingsTables):
     """`[conditions.NAME]`: one curve of a figure."""
 
     label: Annotated[str, Field(min_length=1)]
-    pretrain: Literal["none", "ik", "imagenet"] = "none"
+    pretrain: Literal["none", Method] = "none"
     pretrain_environment: str | None = None
     "Where the pretraining data comes from; left out: the environment that is trained on."
     pretrain_steps: Positive | None = None

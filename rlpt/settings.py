@@ -10,6 +10,8 @@ from pydantic import BaseModel, ConfigDict, Field, Strict, model_validator
 
 NAME = r"^[A-Za-z0-9][A-Za-z0-9._-]*$"
 "What becomes part of file names and job ids."
+Method = Literal["ik", "imagenet"]
+"How an encoder is pretrained; the section of settings of this name is about it."
 Positive = Annotated[int, Field(gt=0)]
 BatchSize = Annotated[int, Field(ge=2)]
 "Of one, batch norm knows no variance."

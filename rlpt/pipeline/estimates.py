@@ -1,10 +1,12 @@
 """What a job will cost, before it runs."""
 
+from collections.abc import Callable
+from dataclasses import dataclass
 from typing import Any
 
 from rlpt.data.splits import held_out, update_count
 from rlpt.pipeline.jobs import Job
-from rlpt.settings import EncoderSettings, Settings
+from rlpt.settings import EncoderSettings, Method, Settings
 
 # Bytes a frame in a dataset at 100×100, measured on random episodes with all rendering effects; for other tasks the
 # largest. A video leaves little to compress.
@@ -18,6 +20,47 @@ _IMAGENET_TRAINING_IMAGES = 130_000
 # with 288 (3,586 GFLOP).
 _SECONDS_A_STEP = 0.247
 _FLOPS_PER_SECOND = 7.13e12
+
+
+@dataclass(frozen=True)
+class _Learning:
+    """What a method of pretraining costs, from its settings."""
+
+    updates: Callable[[Settings], int]
+    head: Callable[[Settings], int]
+    "Parameters beside the encoder."
+    observations: Callable[[Settings], float]
+    "Encoded in an update."
+
+
+def _ik_updates(settings: Settings) -> int:
+    ik = settings.ik
+    training, _ = held_out(ik.transitions or settings.generate.transitions, ik.test_fraction)
+    return update_count(len(training), ik.batch_size, ik.epochs)
+
+
+def _imagenet_updates(settings: Settings) -> int:
+    imagenet = settings.imagenet
+    images = _TRAINING_IMAGES.get(imagenet.dataset, _IMAGENET_TRAINING_IMAGES)
+    return update_count(images, imagenet.batch_size, imagenet.epochs, settings.environment.frame_stack)
+
+
+def _feature_map(settings: Settings) -> int:
+    return settings.encoder.filters * settings.encoder.output_size**2
+
+
+_LEARNING: dict[Method, _Learning] = {
+    "ik": _Learning(
+        _ik_updates,
+        lambda settings: (2 * _feature_map(settings) + settings.ik.hidden[1]) * settings.ik.hidden[0],
+        lambda settings: 2 * settings.ik.batch_size,
+    ),
+    "imagenet": _Learning(
+        _imagenet_updates,
+        lambda settings: _feature_map(settings) * settings.imagenet.hidden,
+        lambda settings: settings.imagenet.batch_size / settings.environment.frame_stack,
+    ),
+}
 
 
 def describe(job: Job) -> dict[str, Any]:
@@ -37,15 +80,7 @@ def steps(job: Job) -> int:
     settings = job.settings
     if job.stage == "generate":
         return settings.generate.transitions
-    if job.stage == "train":
-        return settings.train.steps
-    if job.method == "imagenet":
-        images = _TRAINING_IMAGES.get(settings.imagenet.dataset, _IMAGENET_TRAINING_IMAGES)
-        imagenet = settings.imagenet
-        return update_count(images, imagenet.batch_size, imagenet.epochs, settings.environment.frame_stack)
-    ik = settings.ik
-    training, _ = held_out(ik.transitions or settings.generate.transitions, ik.test_fraction)
-    return update_count(len(training), ik.batch_size, ik.epochs)
+    return settings.train.steps if job.method is None else _LEARNING[job.method].updates(settings)
 
 
 def disk_bytes(job: Job) -> int:
@@ -70,13 +105,9 @@ def checkpoint_bytes(job: Job) -> int:
     if job.stage == "generate":
         return 0
     encoder = _encoder_parameters(settings.encoder, settings.environment.frame_stack)
-    if job.stage == "train":
+    if job.method is None:
         return 3 * _FLOAT * _policy_parameters(settings, encoder)
-    feature_map = settings.encoder.filters * settings.encoder.output_size**2
-    if job.method == "ik":
-        first, second = settings.ik.hidden
-        return 3 * _FLOAT * (encoder + 2 * feature_map * first + first * second)
-    return 3 * _FLOAT * (encoder + feature_map * settings.imagenet.hidden)
+    return 3 * _FLOAT * (encoder + _LEARNING[job.method].head(settings))
 
 
 def replay_bytes(job: Job) -> int:
@@ -90,19 +121,14 @@ def gpu_hours(job: Job) -> float:
     forward = _forward_flops(settings.encoder, settings.environment.frame_stack)
     if job.stage == "generate":
         return 0.0
-    if job.stage == "train":
+    if job.method is None:
         # Each step: target and actor on next observations, critic forward and backward; every second one more for the
         # actor (which published code does twice).
         passes = 5 + 2 / settings.agent.actor_update_every
         updates = steps(job) - settings.train.random_steps + settings.train.initial_updates
         seconds = updates * (_SECONDS_A_STEP + passes * settings.train.batch_size * forward / _FLOPS_PER_SECOND)
     else:
-        batch = (
-            settings.ik.batch_size * 2
-            if job.method == "ik"
-            else settings.imagenet.batch_size / settings.environment.frame_stack
-        )
-        seconds = steps(job) * 3 * batch * forward / _FLOPS_PER_SECOND
+        seconds = steps(job) * 3 * _LEARNING[job.method].observations(settings) * forward / _FLOPS_PER_SECOND
     return seconds / 3600
 
 
@@ -127,6 +153,6 @@ def _encoder_parameters(encoder: EncoderSettings, frame_stack: int) -> int:
 def _policy_parameters(settings: Settings, encoder: int) -> int:
     """Counts actor, critic and target; the few weights that depend on the number of actions are left out."""
     agent = settings.agent
-    projection = settings.encoder.filters * settings.encoder.output_size**2 * agent.features
+    projection = _feature_map(settings) * agent.features
     head = agent.hidden * (agent.features + agent.hidden)
     return 2 * encoder + 3 * projection + 5 * head

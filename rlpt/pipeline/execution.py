@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 from rlpt.errors import UsageError
 from rlpt.pipeline.estimates import steps
 from rlpt.pipeline.failures import explained
-from rlpt.pipeline.jobs import Job, Method, Stage
+from rlpt.pipeline.jobs import Job, Stage
 from rlpt.pipeline.memory import freed_memory_kept
 from rlpt.progress import Report, progress_bar
 from rlpt.runs.checksums import file_sha256, verified
@@ -18,6 +18,7 @@ from rlpt.runs.files import TEMPORARY_PREFIX
 from rlpt.runs.folder import CHECKPOINT_FILE, PROGRESS_FILE, SESSIONS_FILE
 from rlpt.runs.interruption import Checkpoints, Schedule, StopRequest
 from rlpt.runs.provenance import available_cores, read_sessions
+from rlpt.settings import Method
 
 if TYPE_CHECKING:  # slow to import
     import numpy as np

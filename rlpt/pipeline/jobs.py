@@ -2,7 +2,7 @@
 
 import hashlib
 import json
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Literal
@@ -11,10 +11,9 @@ from rlpt.data.clips import Clip
 from rlpt.errors import UsageError
 from rlpt.manifest import Experiment, Manifest
 from rlpt.runs.folder import RunFolder
-from rlpt.settings import Settings
+from rlpt.settings import Method, Settings
 
 Stage = Literal["generate", "pretrain", "train"]
-Method = Literal["ik", "imagenet"]
 STAGES: tuple[Stage, ...] = ("generate", "pretrain", "train")
 
 # Raised whenever the same settings no longer give the same numbers, but for rounding: that depends on the machine too,
@@ -46,7 +45,7 @@ class Selection:
             for value in wanted:
                 if value not in present:
                     raise UsageError(
-                        f"{manifest.path}: {option} {value} is not in it; there are: "
+                        f"{manifest.path}: {option} {value} is not in it under profile {manifest.profile}; there are: "
                         f"{', '.join(map(str, present)) or 'none'}"
                     )
 
@@ -78,7 +77,7 @@ class Job:
     clip: Clip | None = None
     "Distracting background."
     method: Method | None = None
-    "How an encoder is pretrained; the settings' section of this name is part of the identity."
+    "How an encoder is pretrained."
 
     @property
     def id(self) -> str:
@@ -157,10 +156,8 @@ def with_inputs(job: Job) -> Iterator[Job]:
 def _train_job(environment: str, experiment: Experiment, seed: int, clip: Clip | None) -> Job:
     settings, condition = experiment.settings, experiment.condition
     inputs: tuple[Job, ...] = ()
-    if condition.pretrain == "ik":
-        inputs = (_ik_job(condition.pretrain_environment or environment, settings, clip),)
-    elif condition.pretrain == "imagenet":
-        inputs = (_imagenet_job(settings),)
+    if condition.pretrain != "none":
+        inputs = (_ENCODER_JOBS[condition.pretrain](condition.pretrain_environment or environment, settings, clip),)
     origin = inputs[0].slug if inputs else "scratch"
     slug = f"{_with_video(environment, clip)}-from-{origin}-s{seed}"
     decides = _sections(settings, ("environment", "encoder", "agent", "train", "compute"))
@@ -179,11 +176,14 @@ def _ik_job(environment: str, settings: Settings, clip: Clip | None) -> Job:
     return Job("pretrain", slug, environment, settings, learns, (data,), ik.seed, method="ik")
 
 
-def _imagenet_job(settings: Settings) -> Job:
+def _imagenet_job(_: str, settings: Settings, __: Clip | None) -> Job:
     environment = {"size": settings.environment.size, "frame_stack": settings.environment.frame_stack}
     decides = {"environment": environment, **_sections(settings, ("encoder", "imagenet", "compute"))}
     slug = f"{settings.imagenet.dataset}-g{settings.encoder.groups}"
     return Job("pretrain", slug, "", settings, decides, (), settings.imagenet.seed, method="imagenet")
+
+
+_ENCODER_JOBS: dict[Method, Callable[[str, Settings, Clip | None], Job]] = {"ik": _ik_job, "imagenet": _imagenet_job}
 
 
 def _with_video(environment: str, clip: Clip | None) -> str:

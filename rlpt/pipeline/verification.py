@@ -126,7 +126,7 @@ def repeat_with_kills(
             schedule = Schedule(minutes=seconds / 60 / _CHECKPOINTS_A_RUN)
             killed = replace(execution, runs=folder / "killed", schedule=schedule)
             # Late enough to get on a little each time, early enough not to be at the end before the last kill.
-            moments = random.uniform(0, seconds / max(1, kills), kills)
+            moments = random.uniform(0, seconds / (kills + 1), kills)
             survived = sum(_kill(manifest, job, killed, moment) for moment in moments)
             _run(manifest, job, killed)
             differences = _differences(*(job.folder(copy.runs).path for copy in (whole, killed)))

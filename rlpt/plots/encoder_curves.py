@@ -14,6 +14,7 @@ from rlpt.manifest import Manifest
 from rlpt.pipeline.jobs import Job, Selection, curves, plan
 from rlpt.plots.figure_files import COLOURS, STYLE, made_by, save_figure, stamp
 from rlpt.results.run_files import EPOCHS_FILE
+from rlpt.settings import Method
 
 _PANEL = (4.2, 2.6)
 _MARKERS = "o^sDvP"
@@ -23,18 +24,18 @@ _HANDLE, _LETTER = 0.6, 0.075
 
 
 @dataclass(frozen=True)
-class _Kind:
-    """A kind of pretraining: columns of its table, and what they are."""
+class _Measure:
+    """How well an encoder does: columns of its table, and what they are."""
 
     training: str
     held_out: str
     axis: str
 
 
-_KINDS = (
-    _Kind("train_r2", "test_r2", "R² of predicted actions"),
-    _Kind("train_top1", "val_top1", "top-1 accuracy"),
-)
+_MEASURES: dict[Method, _Measure] = {
+    "ik": _Measure("train_r2", "test_r2", "R² of predicted actions"),
+    "imagenet": _Measure("train_top1", "val_top1", "top-1 accuracy"),
+}
 
 
 @dataclass(frozen=True)
@@ -42,7 +43,7 @@ class _Shown:
     """A pretraining run with at least one whole epoch."""
 
     job: Job
-    kind: _Kind
+    measure: _Measure
     epochs: pd.DataFrame
     finished: bool
 
@@ -56,18 +57,19 @@ def draw_pretraining_curves(manifest: Manifest, selection: Selection, runs: Path
     Raises:
         UsageError: if a run's table is not readable.
     """
-    shown = [each for job in plan(manifest, selection) if job.stage == "pretrain" for each in _read(job, runs)]
+    shown = [each for job in plan(manifest, selection) for each in _read(job, runs)]
     if not shown:
         return []
-    kinds = [kind for kind in _KINDS if any(each.kind == kind for each in shown)]
+    measures = [measure for measure in _MEASURES.values() if any(each.measure == measure for each in shown)]
     names = _names(shown, manifest)
     width, height = _PANEL
     with mpl.rc_context(STYLE):
-        columns = _columns(names, width * len(kinds))
-        figure = Figure(figsize=(width * len(kinds), height + 0.2 * -(-len(shown) // columns)), layout="constrained")
-        for index, kind in enumerate(kinds):
-            own = {name: each for name, each in names.items() if each.kind == kind}
-            _draw(own, kind, _looks(names, manifest), figure.add_subplot(1, len(kinds), index + 1))
+        panels = len(measures)
+        columns = _columns(names, width * panels)
+        figure = Figure(figsize=(width * panels, height + 0.2 * -(-len(shown) // columns)), layout="constrained")
+        for index, measure in enumerate(measures):
+            own = {name: each for name, each in names.items() if each.measure == measure}
+            _draw(own, measure, _looks(names, manifest), figure.add_subplot(1, panels, index + 1))
         figure.legend(loc="outside upper center", ncols=columns, frameon=False)
         lines = [
             f"{manifest.title}: the encoders. Solid: held-out data after each epoch; dotted: training data during it, "
@@ -86,17 +88,17 @@ def draw_pretraining_curves(manifest: Manifest, selection: Selection, runs: Path
 def _read(job: Job, runs: Path) -> Iterator[_Shown]:
     folder = job.folder(runs)
     path = folder.newest() / EPOCHS_FILE
-    if not path.is_file():
+    if job.method is None or not path.is_file():
         return
+    measure = _MEASURES[job.method]
     try:
         epochs = pd.read_csv(path)
-        if "updates" not in epochs:
+        if not {"updates", measure.training, measure.held_out} <= set(epochs):
             raise ValueError("columns are missing")
     except (OSError, ValueError) as error:
         raise UsageError(f"{path}: not readable ({error}): delete the run folder and run it again") from None
-    kind = next((kind for kind in _KINDS if {kind.training, kind.held_out} <= set(epochs)), None)
-    if kind and len(epochs):
-        yield _Shown(job, kind, epochs, folder.is_done())
+    if len(epochs):
+        yield _Shown(job, measure, epochs, folder.is_done())
 
 
 def _names(shown: list[_Shown], manifest: Manifest) -> dict[str, _Shown]:
@@ -126,13 +128,13 @@ def _looks(names: Iterable[str], manifest: Manifest) -> dict[str, tuple[str, str
     }
 
 
-def _draw(named: dict[str, _Shown], kind: _Kind, looks: dict[str, tuple[str, str]], axes: Axes) -> None:
+def _draw(named: dict[str, _Shown], measure: _Measure, looks: dict[str, tuple[str, str]], axes: Axes) -> None:
     for name, each in named.items():
         updates, (colour, marker) = each.epochs["updates"], looks[name]
         axes.plot(
-            updates, each.epochs[kind.held_out], color=colour, linewidth=1.2, marker=marker, markersize=3, label=name
+            updates, each.epochs[measure.held_out], color=colour, linewidth=1.2, marker=marker, markersize=3, label=name
         )
-        axes.plot(updates, each.epochs[kind.training], color=colour, linewidth=0.8, linestyle=":")
+        axes.plot(updates, each.epochs[measure.training], color=colour, linewidth=0.8, linestyle=":")
     axes.set_xlabel("updates")
-    axes.set_ylabel(kind.axis)
+    axes.set_ylabel(measure.axis)
     axes.set_ylim(bottom=min(0, *axes.get_ylim()), top=1)

@@ -191,10 +191,10 @@ def load_runs(manifests: Sequence[Manifest], folders: Sequence[Path], name: str)
     encoders, classifiers, found = {}, {}, []
     for manifest, curve in planned:
         for job in curve.job.inputs:
-            summary = summaries.get(job.id, {})
-            if "test_mse_of_mean_action" in summary:
+            summary = summaries.get(job.id)
+            if summary and job.method == "ik":
                 encoders[job.id] = _encoder(job, summary)
-            if "val_top1" in summary:
+            if summary and job.method == "imagenet":
                 classifiers[manifest.name, curve.condition, job.seed] = _classifier(manifest, curve, summary)
         runs = _folder_of(curve.job, folders)
         if runs is not None:

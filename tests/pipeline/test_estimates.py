@@ -2,6 +2,7 @@
 
 import statistics
 from pathlib import Path
+from typing import get_args
 
 import pytest
 
@@ -9,13 +10,28 @@ from rlpt.manifest import Manifest, load_manifest
 from rlpt.pipeline.estimates import checkpoint_bytes, disk_bytes, gpu_hours, steps
 from rlpt.pipeline.jobs import plan
 from rlpt.results.published import load_published
+from rlpt.settings import Method
 from tests.conftest import REPOSITORY
 
+DEMO = REPOSITORY / "experiments" / "demo.toml"
 PAPER = plan(load_manifest(REPOSITORY / "experiments" / "fig08_ik.toml"))
 
 
 def test_steps_are_those_of_the_paper() -> None:
     assert {job.stage: steps(job) for job in PAPER} == {"generate": 200_000, "pretrain": 44_550, "train": 80_000}
+
+
+@pytest.mark.parametrize("method", get_args(Method))
+def test_every_method_of_pretraining_has_its_own_estimates(method: Method) -> None:
+    overrides = (f"conditions.ik.pretrain='{method}'", "imagenet.epochs=7")
+    own, changed = (
+        next(job for job in plan(load_manifest(DEMO, "paper", (*overrides, *more))) if job.stage == "pretrain")
+        for more in ((), ("ik.epochs=60", "imagenet.epochs=14"))
+    )
+    assert own.method == method
+    assert steps(changed) == 2 * steps(own) > 0
+    assert gpu_hours(changed) == pytest.approx(2 * gpu_hours(own))
+    assert checkpoint_bytes(own) > disk_bytes(own)
 
 
 def test_disk_is_near_what_jobs_take(finished_runs: tuple[Manifest, Path]) -> None:

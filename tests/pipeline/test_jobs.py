@@ -85,7 +85,9 @@ def test_a_selection_takes_only_what_it_needs() -> None:
 
 
 def test_selecting_what_is_not_there_lists_what_is() -> None:
-    with pytest.raises(UsageError, match=r"--condition ik-walkr is not in it; there are: baseline, ik-cheetah"):
+    with pytest.raises(
+        UsageError, match=r"--condition ik-walkr is not in it under profile paper; there are: baseline, ik-cheetah"
+    ):
         plan(load_manifest(FIG08), Selection(conditions=("ik-walkr",)))
 
 
@@ -136,7 +138,7 @@ def test_a_video_is_part_of_the_identity_and_plays_in_the_pretraining_data() -> 
     assert [job.stage for job in jobs] == ["generate", "pretrain", "train"]
     assert {job.clip and job.clip.name for job in jobs if job.stage != "pretrain"} == {"99"}
     assert jobs[0].id.startswith("walker-walk-v99-t200000-")
-    with pytest.raises(UsageError, match=r"--video 2 is not in it; there are: 0, 1, 99"):
+    with pytest.raises(UsageError, match=r"--video 2 is not in it under profile paper; there are: 0, 1, 99"):
         plan(manifest, Selection(videos=("2",)))
 
 
