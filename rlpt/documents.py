@@ -15,7 +15,7 @@ from rlpt.errors import UsageError
 Table = dict[str, Any]
 # Where pydantic's words are Python's, not TOML's.
 _EXPECTED = {
-    "tuple_type": "expected a list, such as [1, 2]",
+    "tuple_type": "expected a list in brackets",
     "too_short": "expected at least one",
     "dict_type": "expected a table, such as { key = 1 }",
     "model_type": "expected a table, such as { key = 1 }",
@@ -57,6 +57,8 @@ def read_toml(path: Path) -> Table:
         return tomli.loads(path.read_text(encoding="utf-8-sig"))
     except FileNotFoundError:
         raise UsageError(f"{path}: no such file") from None
+    except IsADirectoryError:
+        raise UsageError(f"{path}: a folder: name a TOML file in it") from None
     except UnicodeDecodeError as error:
         raise UsageError(f"{path}: not readable as TOML: {error}: save it as UTF-8") from None
     except (OSError, ValueError, RecursionError) as error:
@@ -92,8 +94,9 @@ def validated(model: type[Checked], layers: list[Layer]) -> Checked:
     try:
         return model.model_validate(merged)
     except ValidationError as error:
-        first, *others = error.errors()
-        keys = tuple(first["loc"])
+        # An unknown key first: a key may be missing because it is misspelt.
+        first, *others = sorted(error.errors(), key=lambda each: each["type"] != "extra_forbidden")
+        keys = tuple(key for key in first["loc"] if key != "[key]")
         named = [layer.origin for layer in layers if layer.table and _holds(layer.table, keys)]
         if not named:  # a missing key, or a check over a whole table
             named = [layer.origin for layer in layers if keys and _holds(layer.table, keys[:1])] or [layers[0].origin]

@@ -56,12 +56,12 @@ def test_the_default_is_the_paper(write_manifest: Callable[..., Path]) -> None:
         ("seeds=[]", "seeds", "expected at least one"),
         ("seeds=[-1]", "seeds.0", "greater than or equal to 0"),
         ("no_value", "no_value", "expected key=value"),
-        ("seeds=1", "seeds", "expected a list, such as [1, 2] (given: 1)"),
+        ("seeds=1", "seeds", "expected a list in brackets (given: 1)"),
         ("train=5", "train", "expected a table"),
         ("agent.tau=nan", "agent.tau", "finite number (given: nan)"),
         ("agent.critic_learning_rate=inf", "agent.critic_learning_rate", "finite number (given: inf)"),
         ("conditions.ik.label=''", "conditions.ik.label", "at least 1 character"),
-        ("conditions.'../ik'.label='x'", "conditions", "letters, digits"),
+        ("conditions.'../ik'.label='x'", "conditions.../ik: ", "letters, digits"),
         ("profile=smoke", "--set profile", "say --profile NAME"),
         ("train.batch_size=1", "train.batch_size", "greater than or equal to 2"),
         ("environment.offscreen_size=[100_000, 100_000]", "environment", "more than 8192 pixels a side"),
@@ -103,9 +103,17 @@ def test_malformed_toml_is_refused(write_manifest: Callable[..., Path], text: st
         load_manifest(write_manifest(text))
 
 
+def test_a_misspelt_table_goes_before_the_one_that_is_missing(write_manifest: Callable[..., Path]) -> None:
+    path = write_manifest(MINIMAL.replace("[conditions.", "[condition."))
+    with pytest.raises(UsageError, match=r"manifest\.toml: condition: unknown key; did you mean 'conditions'\?"):
+        load_manifest(path)
+
+
 def test_missing_files_are_named(tmp_path: Path, write_manifest: Callable[..., Path]) -> None:
     with pytest.raises(UsageError, match="no such file"):
         load_manifest(tmp_path / "absent.toml")
+    with pytest.raises(UsageError, match="a folder: name a TOML file in it"):
+        load_manifest(tmp_path)
     with pytest.raises(UsageError, match="no profile 'huge'; there are: demo, lite, paper, small, smoke"):
         load_manifest(write_manifest(MINIMAL), "huge")
 

@@ -147,7 +147,7 @@ def _repeat(manifest: "Manifest", selection: "Selection", execution: "Execution"
     differing = 0
     with progress_bar("jobs, each twice", len(jobs), execution.quiet) as report:
         for number, repetition in enumerate(repeat_with_kills(manifest, jobs, execution, kills, kill_seed), 1):
-            verdict = "DIFFERS" if repetition.differences else "same   "
+            verdict = "DIFFERS" if repetition.differences else "same   " if repetition.kills or not kills else "untried"
             click.echo(f"{verdict}  {repetition.job.id} ({repetition.kills} kills)")
             for name in repetition.differences:
                 click.echo(f"         {name}")

@@ -46,6 +46,8 @@ def class_names(path: Path, classes: ClassChoice) -> tuple[str, ...]:
 
 
 def _class_folders(path: Path, split: Split) -> list[str]:
+    if not path.is_dir():
+        raise UsageError(f"{path}: no such folder: make it a link to the images, or name another --data")
     layout = "ImageNet's layout is train/<WordNet id>/*.JPEG and val/<WordNet id>/*.JPEG"
     if not (path / split).is_dir():
         raise UsageError(f"{path}: has no folder {split!r}: {layout}; give the folder that holds train and val")
@@ -82,8 +84,9 @@ def require_all_classes(path: Path, classes: Sequence[str]) -> None:
     missing = [f"{split}/{name}" for split in SPLITS for name in classes if not list_images(path, split, [name])]
     if missing:
         raise UsageError(
-            f"{path}: {len(missing)} class folders are missing or hold no image: {_few(missing)}: "
-            'add their images, or take all classes that are there (--classes all; imagenet.classes = "all")'
+            f"{path}: {len(missing)} class folders are missing or hold no image ({', '.join(sorted(SUFFIXES))}): "
+            f"{_few(missing)}: add their images, or take all classes of train (--classes all; "
+            'imagenet.classes = "all")'
         )
 
 
