@@ -91,6 +91,7 @@ def report(manifests: tuple[Path, ...], profiles: tuple[str, ...], folders: tupl
     """
     from rlpt.checkout import in_checkout
     from rlpt.manifest import load_manifest
+    from rlpt.pipeline.jobs import plan
     from rlpt.report.report import write_report
 
     in_checkout("paper_figures", "claims.toml")
@@ -98,6 +99,12 @@ def report(manifests: tuple[Path, ...], profiles: tuple[str, ...], folders: tupl
     loaded = {profile: [load_manifest(path, profile) for path in chosen] for profile in dict.fromkeys(profiles)}
     for path in write_report(loaded, folders, out):
         click.echo(f"report: {path}")
+    for path in manifests:
+        own = [manifest for each in loaded.values() for manifest in each if manifest.path == path]
+        jobs = [job for manifest in own for job in plan(manifest)]
+        if own and not any(job.folder(folder).is_done() for job in jobs for folder in folders):
+            places = f"under profile {' or '.join(loaded)} in {', '.join(map(str, folders))}"
+            click.echo(f"rlpt: {path}: nothing of it is finished {places}: say --profile and --runs", err=True)
 
 
 def _judged_manifests() -> list[Path]:

@@ -69,7 +69,7 @@ def plan(
         return
     from rlpt.commands.tables import plan_table
 
-    plan_table(plans)
+    plan_table(plans, jobs.conditions_by_job(loaded[0], selection) if len(loaded) == 1 else {})
 
 
 @click.command()
@@ -92,6 +92,6 @@ def status(manifest: "Manifest", selection: "Selection", runs: Path) -> None:
             tasks = queue.tasks()
         except UsageError as error:  # what is on disk is worth showing all the same
             note = str(error)
-    status_table(jobs.plan(manifest, selection), runs, tasks)
+    status_table(jobs.plan(manifest, selection), jobs.conditions_by_job(manifest, selection), runs, tasks)
     if note:
         click.echo(f"rlpt: the queue is not known: {note}", err=True)

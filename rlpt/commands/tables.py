@@ -28,19 +28,27 @@ def _console() -> Console:
     return Console(highlight=False) if sys.stdout.isatty() else Console(highlight=False, width=_WIDTH)
 
 
-def plan_table(plans: dict[Path, list[Job]]) -> None:
-    """Prints each manifest's jobs, their sums, and what manifests share."""
+def plan_table(plans: dict[Path, list[Job]], conditions: Mapping[str, list[str]]) -> None:
+    """Prints a manifest's jobs and their sums, or of several how many jobs they have and share.
+
+    Args:
+        plans: each manifest's jobs, in the order to print.
+        conditions: whom each job is for, by its id.
+    """
     console = _console()
     distinct = {job.id: job for jobs in plans.values() for job in jobs}
     if len(plans) == 1:
         table = Table("stage", box=None, header_style="bold")
         table.add_column("job", overflow="fold")
+        table.add_column("for", overflow="fold")
         table.add_column("needs", overflow="fold")
         table.add_column("steps", justify="right")
         table.add_column("disk", justify="right")
         for job in distinct.values():
             needs = ", ".join(needed.id for needed in job.inputs) or "–"
-            table.add_row(job.stage, job.id, needs, f"{steps(job):,}", _megabytes(disk_bytes(job)))
+            table.add_row(
+                job.stage, job.id, ", ".join(conditions[job.id]), needs, f"{steps(job):,}", _megabytes(disk_bytes(job))
+            )
         console.print(table)
     else:
         table = Table("manifest", box=None, header_style="bold")
@@ -69,16 +77,20 @@ def _print_sums(console: Console, jobs: list[Job]) -> None:
         console.print(f"     and, while it runs, for each training job's replay {_megabytes(replay)}")
 
 
-def status_table(jobs: list[Job], runs: Path, queued: Mapping[str, QueuedTask]) -> None:
+def status_table(
+    jobs: list[Job], conditions: Mapping[str, list[str]], runs: Path, queued: Mapping[str, QueuedTask]
+) -> None:
     """Prints each job's state, and its place in Slurm's queue; for running ones how far they are, for failed ones why.
 
     Args:
         jobs: in the order to print.
+        conditions: whom each job is for, by its id.
         runs: where their folders are.
         queued: tasks in the queue, by their jobs' ids.
     """
     table = Table("state", *(["queue"] if queued else []), "stage", box=None, header_style="bold")
     table.add_column("job", overflow="fold")
+    table.add_column("for", overflow="fold")
     table.add_column("")
     count: Counter[str] = Counter()
     for job in jobs:
@@ -91,7 +103,7 @@ def status_table(jobs: list[Job], runs: Path, queued: Mapping[str, QueuedTask]) 
             note = f"{done:,} of {steps(job):,}  {last}"
         task = queued.get(job.id)
         place = [f"{task.id} {task.state.lower()} ({task.reason})" if task else ""] if queued else []
-        table.add_row(f"[{_STYLES[state]}]{state}[/]", *place, job.stage, job.id, note)
+        table.add_row(f"[{_STYLES[state]}]{state}[/]", *place, job.stage, job.id, ", ".join(conditions[job.id]), note)
     console = _console()
     console.print(table)
     waiting = sum(job.id in queued for job in jobs)

@@ -141,6 +141,16 @@ def plan(manifest: Manifest, selection: Selection | None = None) -> list[Job]:
     return sorted(found.values(), key=lambda job: STAGES.index(job.stage))
 
 
+def conditions_by_job(manifest: Manifest, selection: Selection | None = None) -> dict[str, list[str]]:
+    """Returns the names of the conditions that need each job, by its id."""
+    found: dict[str, list[str]] = {}
+    for curve in curves(manifest, selection):
+        for job in with_inputs(curve.job):
+            names = found.setdefault(job.id, [])
+            names += [curve.condition] if curve.condition not in names else []
+    return found
+
+
 def deciding_settings(job: Job) -> set[str]:
     """Names the settings that decide a job or anything that it starts from, such as "train.steps"."""
     return {f"{section}.{key}" for each in with_inputs(job) for section, own in each.decides.items() for key in own}

@@ -49,11 +49,16 @@ def test_every_section_of_settings_decides_some_job() -> None:
     assert set().union(*(job.decides for job in jobs)) == set(Settings.model_fields)
 
 
-def test_ids_are_those_of_before_there_was_a_precision() -> None:
-    """Finished runs keep their names."""
+def test_finished_runs_keep_their_ids() -> None:
     manifest = load_manifest(FIG08, "lite")
-    known = "reacher-easy-from-scratch-s37-62c6ddf1"
-    assert [job.id for job in plan(manifest, Selection(("reacher-easy",), ("baseline",), (37,)))] == [known]
+    imagenet = load_manifest(REPOSITORY / "experiments" / "fig07_imagenet.toml", "lite")
+    own, other = Selection(("reacher-easy",), ("ik-reacher",), (37,)), Selection((), ("imagenet",))
+    assert [job.id for job in (*plan(manifest, own), plan(imagenet, other)[0])] == [
+        "reacher-easy-t40000-d63785f2",
+        "ik-reacher-easy-t40000-abbcd09a",
+        "reacher-easy-from-ik-reacher-easy-t40000-s37-f2d819e6",
+        "imagenet-g3-1ad3a343",
+    ], "settings that are new are noted in _LATER, so that ids stay"
     assert "compute" not in plan(manifest)[-1].identity()
     rounded = load_manifest(FIG08, "lite", ("compute.precision=bfloat16",))
     assert plan(rounded)[-1].identity()["compute"] == {"precision": "bfloat16"}

@@ -125,10 +125,11 @@ def test_classifiers_are_compared_by_their_seeds() -> None:
 def test_what_the_authors_logs_say() -> None:
     """Three seeds settle none of the claims; single comparisons are another matter."""
     logs = load_published()
-    verdicts = {name: judge(entry, logs) for name, entry in load_claims().items()}
-    assert {name for name, found in verdicts.items() if found.verdict == "not run"} == {
-        "grouped-convolutions", "head-init-control", "head-init-alone",
-    }  # fmt: skip
+    claims = load_claims()
+    verdicts = {name: judge(entry, logs) for name, entry in claims.items()}
+    of_figures = {name for name, entry in claims.items() if entry.figure}
+    assert {name for name in of_figures if verdicts[name].verdict == "not run"} == set()
+    assert verdicts["grouped-convolutions"].verdict == "not run", "the published log has one run of one kind"
     assert {found.verdict for found in verdicts.values()} == {"undecided", "not run"}
     assert verdicts["distracted-imagenet"].findings[0].lengths == "56,250 against 80,000 steps"
     reacher = verdicts["ik-final"].findings[1]
