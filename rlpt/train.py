@@ -2,7 +2,6 @@
 
 from contextlib import closing
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import torch
@@ -83,44 +82,44 @@ class Training:
         Raises:
             Paused: where `checkpoints` stops the job.
         """
+        self._checkpoints, self._report = checkpoints, report
         with closing(self._env), closing(self._evaluation_env):
-            self._run(checkpoints, report)
+            self._run()
         self._agent.save(self._folder / "policy.safetensors")
 
-    def _run(self, checkpoints: Checkpoints, report: Report) -> None:
+    def _run(self) -> None:
         train = self._settings.train
         tables = {
             "episodes": ("episode", "return"),
             "evaluations": ("mean_return", *(f"return_{n + 1}" for n in range(train.evaluation_episodes))),
             "updates": METRICS,
         }
-        saved = checkpoints.load()
+        saved = self._checkpoints.load()
         written, step = (saved["metrics"], saved["step"]) if saved else (None, 0)
-        with MetricsWriter(self._folder, tables, written, step) as metrics:
+        with MetricsWriter(self._folder, tables, written, step) as self._metrics:
             if saved:
                 self._restore(saved)
             else:
                 self._start_episode()
-            poll = lambda: checkpoints.poll(lambda: self._state(metrics))  # noqa: E731 - one word for the loop below
             while self._step < train.steps:
-                if self._action is None:
-                    poll()
+                if self._action is None:  # else the run was stopped amid this step's updates, and goes on there
+                    self._poll()
                     if self._step % train.evaluate_every == 0:
-                        self._evaluate(metrics, poll)
+                        self._evaluate()
                     self._action = self._choose_action()
-                while self._updates_due() - self._updates > 1:
-                    self._update(metrics, report)
-                    poll()
+                while self._updates_left() > 1:
+                    self._update()
+                    self._poll()
                 # The last update does not see this step's outcome, so the two run at once. No poll meanwhile: it could
                 # save the environment in the middle of its step.
                 self._env.begin_step(self._action)
-                if self._updates < self._updates_due():
-                    self._update(metrics, report)
-                self._take(self._action, metrics)
-                self._step += 1
-                self._action, self._updates = None, 0
-                report(self._step, self._note())
-            self._evaluate(metrics, poll, self._folder / "evaluation.mp4" if train.record_video else None)
+                if self._updates_left():
+                    self._update()
+                self._finish_step(self._action)
+            self._evaluate(self._folder / "evaluation.mp4" if train.record_video else None)
+
+    def _poll(self) -> None:
+        self._checkpoints.poll(self._state)
 
     def _start_episode(self) -> None:
         self._time_step = self._env.reset()
@@ -138,35 +137,41 @@ class Training:
             return 0
         return train.initial_updates if self._step == train.random_steps else 1
 
-    def _update(self, metrics: MetricsWriter, report: Report) -> None:
+    def _updates_left(self) -> int:
+        return self._updates_due() - self._updates
+
+    def _update(self) -> None:
         train = self._settings.train
         batch = self._replay.sample(train.batch_size, self._settings.encoder.crop)
         losses = self._agent.update(batch, self._step)
         self._updates += 1
-        report(self._step, self._note())
-        if self._updates == self._updates_due() and self._step % train.log_every == 0:
+        self._report(self._step, self._note())
+        if not self._updates_left() and self._step % train.log_every == 0:
             row = {name: loss.item() for name, loss in losses.items()}  # waits for a GPU
             require_finite(row, f"agent step {self._step}")
-            metrics.row("updates", self._step, row)
+            self._metrics.row("updates", self._step, row)
 
-    def _take(self, action: np.ndarray, metrics: MetricsWriter) -> None:
+    def _finish_step(self, action: np.ndarray) -> None:
         """Waits for the step with `action` and stores what came of it."""
         self._time_step = self._env.finish_step()
         self._replay.add(action, self._time_step.reward, self._time_step.discount, self._env.frame)
         self._return += self._time_step.reward
         if self._time_step.last():
             self._episodes += 1
-            metrics.row("episodes", self._step + 1, {"episode": self._episodes, "return": self._return})
+            self._metrics.row("episodes", self._step + 1, {"episode": self._episodes, "return": self._return})
             self._return, self._last_return = 0.0, self._return
             self._start_episode()
+        self._step += 1
+        self._action, self._updates = None, 0
+        self._report(self._step, self._note())
 
-    def _evaluate(self, metrics: MetricsWriter, poll: Any, movie: Path | None = None) -> None:
+    def _evaluate(self, movie: Path | None = None) -> None:
         """Plays whole episodes with the mean action, in an environment like the training's with its own randomness."""
         env = self._evaluation_env
         env.seed(integer_seed(self._seed, "evaluation", self._step))
         returns, frames = [], []
         for episode in range(self._settings.train.evaluation_episodes):
-            poll()  # nothing has changed since the step began: a run that stops here evaluates again
+            self._poll()  # nothing has changed since the step began: a run that stops here evaluates again
             time_step = env.reset()
             returns.append(0.0)
             while not time_step.last():
@@ -175,7 +180,7 @@ class Training:
                 time_step = env.step(self._agent.act(time_step.observation))
                 returns[-1] += time_step.reward
         row = {"mean_return": float(np.mean(returns))}
-        metrics.row("evaluations", self._step, row | {f"return_{n}": value for n, value in enumerate(returns, 1)})
+        self._metrics.row("evaluations", self._step, row | {f"return_{n}": value for n, value in enumerate(returns, 1)})
         if movie:
             write_movie(movie, frames, env.agent_steps_per_second)
 
@@ -183,7 +188,7 @@ class Training:
         updates = self._updates_due()
         return f"update {self._updates}/{updates}" if updates > 1 else f"return {self._last_return:.0f}"
 
-    def _state(self, metrics: MetricsWriter) -> State:
+    def _state(self) -> State:
         return {
             "step": self._step,
             "action": None if self._action is None else self._action.tolist(),
@@ -195,7 +200,7 @@ class Training:
             "agent": self._agent.state(),
             "replay": self._replay.state(),
             "environment": self._env.state(),
-            "metrics": metrics.state(),
+            "metrics": self._metrics.state(),
         }
 
     def _restore(self, state: State) -> None:
