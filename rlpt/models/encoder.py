@@ -79,8 +79,8 @@ class ConvEncoder(nn.Module):
             means.append(_joined([mean for _, mean, _ in outputs], dim=0))
             spreads.append(_joined([spread for _, _, spread in outputs], dim=0))
             counts.append(parts[0].numel() // parts[0].shape[1])
-        seen = torch.stack(means + unbiased_variances(spreads, counts)).view(2, len(means), -1)
-        return _joined(parts, dim=1).float(), seen
+        batch_statistics = torch.stack(means + unbiased_variances(spreads, counts)).view(2, len(means), -1)
+        return _joined(parts, dim=1).float(), batch_statistics
 
     def _parts(self, images: Tensor) -> int:
         """Returns in how many tensors the channels of the grouped layers are held: one, or one a group.
@@ -155,10 +155,10 @@ class RunningStatistics(nn.Module):
         self.register_buffer("variance", torch.ones(settings.layers, settings.filters))
 
     @torch.no_grad()
-    def update(self, seen: Tensor) -> None:
+    def update(self, batch_statistics: Tensor) -> None:
         """Moves by a batch's statistics, float32 [2, layers, filters]."""
-        self.mean.lerp_(seen[0], _MOMENTUM)
-        self.variance.lerp_(seen[1], _MOMENTUM)
+        self.mean.lerp_(batch_statistics[0], _MOMENTUM)
+        self.variance.lerp_(batch_statistics[1], _MOMENTUM)
 
     def copy_from(self, other: "RunningStatistics") -> None:
         """Takes another network's values."""
@@ -182,8 +182,8 @@ class EncoderNetwork(nn.Module):
         if not self.training:
             return self.encoder.evaluate(images, self.statistics)
         feature_map: Tensor
-        feature_map, seen = self.encoder(images)
-        self.statistics.update(seen)
+        feature_map, batch_statistics = self.encoder(images)
+        self.statistics.update(batch_statistics)
         return feature_map
 
 

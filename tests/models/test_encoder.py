@@ -27,12 +27,12 @@ def images() -> Tensor:
 
 
 def outputs_and_gradients(net: ConvEncoder) -> list[Tensor]:
-    feature_map, seen = net(images())
+    feature_map, batch_statistics = net(images())
     weights = torch.randn(feature_map.shape, generator=torch.Generator().manual_seed(2))
     (feature_map * weights).sum().backward()
     # A convolution's bias has no effect before batch norm: its gradient is rounding.
     learned = [*(conv.weight for conv in net.convs), *net.norms.parameters()]
-    return [feature_map.detach(), seen, *(parameter.grad for parameter in learned)]
+    return [feature_map.detach(), batch_statistics, *(parameter.grad for parameter in learned)]
 
 
 @pytest.mark.parametrize("grouped_layers", [0, 1, 3])
