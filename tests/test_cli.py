@@ -164,6 +164,16 @@ def test_a_drawing_is_a_plot_too(tmp_path: Path) -> None:
     assert sorted(path.suffix for path in (tmp_path / "figures").glob("fig04_*")) == [".pdf", ".png"]
 
 
+@pytest.mark.parametrize("name", ["notes.txt", "mine.tml", "script.py", "fig12", "fig0"])
+def test_only_manifests_and_the_paper_s_figures_are_plotted(tmp_path: Path, name: str) -> None:
+    (tmp_path / name).write_text(f"open({str(tmp_path / 'done')!r}, 'w')")
+    for path in (tmp_path / name, Path(name)):
+        result = CliRunner().invoke(main, ["plot", str(path), "--runs", str(tmp_path)])
+        assert (result.exit_code, result.stderr.count("\n")) == (2, 1)
+        assert "neither a manifest (.toml) nor one of the paper's figures" in result.stderr
+    assert not (tmp_path / "done").exists()
+
+
 def test_cuda_where_there_is_none_is_refused(rlpt: Callable[..., Result]) -> None:
     if torch.cuda.is_available():
         pytest.skip("this machine has a CUDA device")
@@ -185,6 +195,7 @@ def test_a_figure_is_plotted_by_its_number(tmp_path: Path) -> None:
     result = CliRunner().invoke(main, ["plot", "fig11", "--profile", "lite", "--runs", str(tmp_path)])
     assert result.exit_code == 0, result.output
     assert (tmp_path / "figures" / "fig11_budget-lite.png").is_file()
+    assert result.stderr == f"rlpt: nothing of it has been run under profile lite in {tmp_path}\n"
 
 
 @pytest.mark.parametrize(

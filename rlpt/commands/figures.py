@@ -33,11 +33,14 @@ def plot(
     source = manifest if manifest.suffix == ".toml" else _named(manifest)
     if source.suffix == ".toml":
         from rlpt.manifest import load_manifest
-        from rlpt.pipeline.jobs import Selection
+        from rlpt.pipeline.jobs import Selection, plan
         from rlpt.plots.learning_curves import draw_figures
 
-        for path in draw_figures(load_manifest(source, profile, overrides), Selection(**selected), runs):
+        loaded, selection = load_manifest(source, profile, overrides), Selection(**selected)
+        for path in draw_figures(loaded, selection, runs):
             click.echo(f"figure: {path}")
+        if not any(job.folder(runs).newest().is_dir() for job in plan(loaded, selection)):
+            click.echo(f"rlpt: nothing of it has been run under profile {loaded.profile} in {runs}", err=True)
         return
     if overrides or any(selected.values()):
         raise UsageError(f"{manifest} shows no runs: leave out --set, --env, --condition, --seed and --video")

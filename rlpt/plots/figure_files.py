@@ -43,6 +43,11 @@ def made_by(manifest: Manifest) -> str:
     return f"manifest {manifest.path.name} · profile {manifest.profile}{changed} · drawn by {made}"
 
 
+def sentence(title: str) -> str:
+    """Returns a title with a full stop, unless it ends in a mark of its own."""
+    return title if title.endswith((".", "?", "!")) else f"{title}."
+
+
 def stamp(figure: Figure, lines: list[str]) -> None:
     """Prints `lines` small along the figure's lower edge, wrapped to its width."""
     columns = int(figure.get_figwidth() * _LETTERS_PER_INCH)
@@ -102,7 +107,7 @@ def figure_command(
             manifest = load_manifest(path.parent.parent / "experiments" / manifest_name, profile)
             with mpl.rc_context(STYLE):
                 figure = draw(manifest, data)
-                stamp(figure, [f"{title}.", made_by(manifest)])
+                stamp(figure, [sentence(title), made_by(manifest)])
                 paths = save_figure(figure, out, path.stem, title, manifest.profile)
         except (UsageError, OSError) as error:
             click.echo(f"rlpt: {trouble(error) if isinstance(error, OSError) else error}", err=True)

@@ -15,7 +15,7 @@ from matplotlib.ticker import FuncFormatter
 from rlpt.manifest import Manifest
 from rlpt.pipeline.jobs import Curve, Selection, curves
 from rlpt.plots.encoder_curves import draw_pretraining_curves
-from rlpt.plots.figure_files import COLOURS, STYLE, made_by, save_figure, stamp
+from rlpt.plots.figure_files import COLOURS, STYLE, made_by, save_figure, sentence, stamp
 from rlpt.report.number_text import span, task
 from rlpt.results.records import grouped
 from rlpt.results.run_files import episodes_folder, read_returns
@@ -165,7 +165,7 @@ def _caption(figure: Figure, manifest: Manifest, planned: list[Curve], shown: li
     drawn = [each.curve for each in shown]
     repetitions = _repetitions([each.curve for each in _averaged(shown)])
     lines = [
-        f"{manifest.title}. Moving average of {manifest.plot.smoothing} episodes; {repetitions}.",
+        f"{sentence(manifest.title)} Moving average of {manifest.plot.smoothing} episodes; {repetitions}.",
         made_by(manifest),
     ]
     unfinished = [f"{each.curve.job.slug} at {each.steps:,}" for each in shown if not each.finished]

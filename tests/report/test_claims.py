@@ -27,7 +27,7 @@ compare = [{ environments = ["walker-walk"], condition = "ik-walker", versus = "
         ('expect = "greater"', 'expect = "better"', "expect: input should be 'greater'"),
         ("expect =", "metrik = 'auc', expect =", "unknown key; did you mean 'metric'?"),
         ('metric = "final"', 'metric = "final"\nmargin = 3', "claims.one.margin: unknown key"),
-        ("[claims.one]", "[claim.one]", "claims: missing"),
+        ("[claims.one]", "[claim.one]", "claim: unknown key; did you mean 'claims'?"),
         ('section = "1"\n', "", "claims.one.section: missing"),
         ('["walker-walk"]', "[]", "claims.one.compare.0.environments: "),
         ('"walker-walk"', '"walker-wlak"', "did you mean 'walker-walk'?"),
