@@ -11,6 +11,7 @@ import yaml
 from click.testing import CliRunner, Result
 from hypothesis import settings as hypothesis_settings
 
+import rlpt.envs.rendering  # noqa: F401 - chooses how to render, before anything imports dm_control
 from rlpt.cli import main
 from rlpt.manifest import Manifest, load_manifest
 from rlpt.pipeline.execution import Execution, run_job

@@ -152,7 +152,17 @@ def test_an_image_folder_is_checked_and_decoded(tmp_path: Path) -> None:
     result = CliRunner().invoke(main, [*command, "--classes", "all"])
     assert result.exit_code == 0, result.output
     assert "train: 8 images of 2 classes" in result.stdout
-    assert len(list((tmp_path / "data" / "cache").glob("*.h5"))) == 2
+    assert f"manifests look for images in {tmp_path / 'data'}: `ln -s {folder} " in result.stderr
+    assert len(list((tmp_path / "data" / "cache").glob("images-*.h5"))) == 2
+    (tmp_path / "data" / "imagenet").symlink_to(folder)
+    result = CliRunner().invoke(main, [*command, "--classes", "all"])
+    assert (result.exit_code, result.stderr) == (0, ""), result.output
+    assert len(list((tmp_path / "data" / "cache").glob("imagenet-*.h5"))) == 2
+    for split in ("train", "val"):
+        next((folder / split / "n00000002").iterdir()).write_bytes(b"no image")
+    result = CliRunner().invoke(main, [*command, "--classes", "all"])
+    assert result.exit_code == 2
+    assert "train: 1 images cannot be decoded: " in result.stderr and "; val: 1 images" in result.stderr
     result = CliRunner().invoke(main, command)
     assert result.exit_code == 2
     assert "n01443537" in result.stderr

@@ -4,8 +4,8 @@ import pandas as pd
 import pytest
 
 from rlpt.manifest import load_manifest
+from rlpt.number_text import gap
 from rlpt.report.agreement import against_baseline
-from rlpt.report.number_text import gap
 from rlpt.results.records import grouped, load_runs
 from rlpt.stats import difference, final_score
 from tests.conftest import REPOSITORY

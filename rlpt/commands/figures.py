@@ -21,8 +21,8 @@ def plot(
 ) -> None:
     """Draw learning curves of what there is, or a figure of the paper. As PDF and PNG; pretraining's curves too.
 
-    MANIFEST is a file, or fig01 to fig11. Runs that are not finished are drawn up to where they are, and the figure
-    says so.
+    MANIFEST is a .toml file, or fig01 to fig11. Runs that are not finished are drawn up to where they are, and the
+    figure says so.
 
     \b
     Examples:

@@ -44,5 +44,10 @@ def data_imagenet(path: Path, classes: "ClassChoice", size: int, threads: int, q
     """
     from rlpt.data.image_cache import check_and_cache
 
+    # A cache has the name that manifests know the images by.
+    known = next((each for each in sorted(data.glob("*")) if each.resolve() == path.resolve()), None)
+    if known is None and path.is_dir():
+        click.echo(f"rlpt: manifests look for images in {data}: `ln -s {path.resolve()} {data / 'imagenet'}`", err=True)
+    path = known or path
     for line in check_and_cache(path, classes, size, data / "cache", threads, quiet):
         click.echo(line)

@@ -44,7 +44,7 @@ def bench(device: str, precision: "Precision", names: tuple[str, ...], as_list: 
 
     from rlpt.checkout import in_checkout
 
-    sys.path.append(str(in_checkout("benchmarks").parent))
+    sys.path.insert(0, str(in_checkout("benchmarks").parent))
     from benchmarks.rows import as_json, as_table, chosen, measured
 
     rows, disagreements = [], 0

@@ -144,17 +144,22 @@ def _repeat(manifest: "Manifest", selection: "Selection", execution: "Execution"
     signal.signal(signal.SIGTERM, signal.default_int_handler)  # so that the job that is running ends as well
     jobs = plan(manifest, selection)
     require_room([*jobs, *jobs], 1, execution.runs / "verify")
-    differing = 0
+    differing, untried = 0, 0
     with progress_bar("jobs, each twice", len(jobs), execution.quiet) as report:
         for number, repetition in enumerate(repeat_with_kills(manifest, jobs, execution, kills, kill_seed), 1):
-            verdict = "DIFFERS" if repetition.differences else "same   " if repetition.kills or not kills else "untried"
+            survived = bool(repetition.kills) or not kills
+            verdict = "DIFFERS" if repetition.differences else "same   " if survived else "untried"
             click.echo(f"{verdict}  {repetition.job.id} ({repetition.kills} kills)")
             for name in repetition.differences:
                 click.echo(f"         {name}")
             differing += bool(repetition.differences)
+            untried += not survived
             report(number, "")
     if differing:
         click.echo(f"both copies are kept in {execution.runs}")
+    if untried:
+        click.echo(f"rlpt: {untried} of {len(jobs)} jobs were over before a kill: try again", err=True)
+    if differing or untried:
         sys.exit(1)
 
 

@@ -28,6 +28,13 @@ def _console() -> Console:
     return Console(highlight=False) if sys.stdout.isatty() else Console(highlight=False, width=_WIDTH)
 
 
+def _print(console: Console, table: Table) -> None:
+    """Prints a table, without its last column where that does not fit: ids stay whole, to be copied."""
+    if console.measure(table, options=console.options.update(max_width=10_000)).maximum > console.width:
+        table.columns.pop()
+    console.print(table)
+
+
 def plan_table(plans: dict[Path, list[Job]], conditions: Mapping[str, list[str]]) -> None:
     """Prints a manifest's jobs and their sums, or of several how many jobs they have and share.
 
@@ -40,16 +47,14 @@ def plan_table(plans: dict[Path, list[Job]], conditions: Mapping[str, list[str]]
     if len(plans) == 1:
         table = Table("stage", box=None, header_style="bold")
         table.add_column("job", overflow="fold")
-        table.add_column("for", overflow="fold")
         table.add_column("needs", overflow="fold")
         table.add_column("steps", justify="right")
         table.add_column("disk", justify="right")
+        table.add_column("for")
         for job in distinct.values():
-            needs = ", ".join(needed.id for needed in job.inputs) or "–"
-            table.add_row(
-                job.stage, job.id, ", ".join(conditions[job.id]), needs, f"{steps(job):,}", _megabytes(disk_bytes(job))
-            )
-        console.print(table)
+            whom, needs = ", ".join(conditions[job.id]), ", ".join(needed.id for needed in job.inputs) or "–"
+            table.add_row(job.stage, job.id, needs, f"{steps(job):,}", _megabytes(disk_bytes(job)), whom)
+        _print(console, table)
     else:
         table = Table("manifest", box=None, header_style="bold")
         for stage in _UNITS:
@@ -90,8 +95,8 @@ def status_table(
     """
     table = Table("state", *(["queue"] if queued else []), "stage", box=None, header_style="bold")
     table.add_column("job", overflow="fold")
-    table.add_column("for", overflow="fold")
     table.add_column("")
+    table.add_column("for")
     count: Counter[str] = Counter()
     for job in jobs:
         folder = job.folder(runs)
@@ -103,9 +108,9 @@ def status_table(
             note = f"{done:,} of {steps(job):,}  {last}"
         task = queued.get(job.id)
         place = [f"{task.id} {task.state.lower()} ({task.reason})" if task else ""] if queued else []
-        table.add_row(f"[{_STYLES[state]}]{state}[/]", *place, job.stage, job.id, ", ".join(conditions[job.id]), note)
+        table.add_row(f"[{_STYLES[state]}]{state}[/]", *place, job.stage, job.id, note, ", ".join(conditions[job.id]))
     console = _console()
-    console.print(table)
+    _print(console, table)
     waiting = sum(job.id in queued for job in jobs)
     sums = [
         *(f"{number} {state}" for state, number in count.items()),

@@ -35,7 +35,7 @@ from rlpt.data.image_folder import (
     require_all_classes,
     undecodable,
 )
-from rlpt.errors import Busy
+from rlpt.errors import Busy, UsageError
 from rlpt.progress import Report, progress_bar
 from rlpt.runs.locks import claimed
 from rlpt.runs.provenance import available_cores
@@ -62,7 +62,7 @@ class LabelledImages:
 def cache_path(cache: Path, folder: Path, split: Split, classes: Sequence[str], size: int) -> Path:
     """Returns the file in `cache` that holds these classes of a split of the images in `folder`, at `size` pixels."""
     names = hashlib.sha256("\n".join(classes).encode()).hexdigest()[:8]
-    return cache / f"{folder.resolve().name}-{split}-{len(classes)}-classes-{names}-{size}px.h5"
+    return cache / f"{folder.name}-{split}-{len(classes)}-classes-{names}-{size}px.h5"
 
 
 def load_split(
@@ -177,15 +177,23 @@ def _begun_digest(classes: Sequence[str], labels: np.ndarray) -> "hashlib._Hash"
 def check_and_cache(
     path: Path, classes: ClassChoice, size: int, cache: Path, workers: int, quiet: bool
 ) -> Iterator[str]:
-    """Checks a folder, decodes it into `cache`, and yields what was found, line by line.
+    """Decodes a folder into `cache`, as far as that has not been done, and yields what was found, line by line.
 
     Raises:
-        UsageError: if classes are missing or images are unreadable; names the first few.
+        UsageError: if classes are missing, or images of either split cannot be decoded; names the first few.
     """
     names = class_names(path, classes)
+    require_all_classes(path, names)
+    problems = []
     for split in SPLITS:
-        with progress_bar(f"decoding {split}", len(list_images(path, split, names)), quiet) as report:
-            images = load_split(path, split, names, size, cache, workers or available_cores(), report)
+        try:
+            with progress_bar(f"decoding {split}", len(list_images(path, split, names)), quiet) as report:
+                images = load_split(path, split, names, size, cache, workers or available_cores(), report)
+        except UsageError as error:
+            problems.append(f"{split}: {error}")
+            continue
         file = cache_path(cache, path, split, names, size)
         size_text = f"{file.stat().st_size / 1e9:.2f} GB"
         yield f"{split}: {len(images.labels):,} images of {len(names)} classes, {file} ({size_text})"
+    if problems:
+        raise UsageError("; ".join(problems))

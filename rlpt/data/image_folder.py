@@ -47,7 +47,7 @@ def class_names(path: Path, classes: ClassChoice) -> tuple[str, ...]:
 
 def _class_folders(path: Path, split: Split) -> list[str]:
     if not path.is_dir():
-        raise UsageError(f"{path}: no such folder: make it a link to the images, or name another --data")
+        raise UsageError(f"{path}: no such folder: check the path, or make it a link to the images")
     layout = "ImageNet's layout is train/<WordNet id>/*.JPEG and val/<WordNet id>/*.JPEG"
     if not (path / split).is_dir():
         raise UsageError(f"{path}: has no folder {split!r}: {layout}; give the folder that holds train and val")

@@ -45,7 +45,10 @@ class PixelEnvironment(dm_env.Environment):  # type: ignore[misc]
 
         Raises:
             UsageError: if there is no such task or camera, or OpenGL does not start.
+            ValueError: if `video` is something else, or has no frame.
         """
+        if video is not None:
+            _check_background(video, settings.size)
         domain, task = split_name(name)
         try:
             from dm_control import suite
@@ -158,6 +161,11 @@ class PixelEnvironment(dm_env.Environment):  # type: ignore[misc]
     def close(self) -> None:
         """Frees the simulator and its rendering context."""
         self._task.physics.free()
+
+
+def _check_background(video: np.ndarray, size: int) -> None:
+    if video.dtype != np.uint8 or video.shape[1:] != (size, size, 3) or not len(video):
+        raise ValueError(f"a background needs uint8 [frames, {size}, {size}, 3], not {video.dtype} {video.shape}")
 
 
 def action_size(environment: PixelEnvironment) -> int:

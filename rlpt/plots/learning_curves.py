@@ -13,10 +13,10 @@ from matplotlib.lines import Line2D
 from matplotlib.ticker import FuncFormatter
 
 from rlpt.manifest import Manifest
+from rlpt.number_text import span, task
 from rlpt.pipeline.jobs import Curve, Selection, curves
 from rlpt.plots.encoder_curves import draw_pretraining_curves
 from rlpt.plots.figure_files import COLOURS, STYLE, made_by, save_figure, sentence, stamp
-from rlpt.report.number_text import span, task
 from rlpt.results.records import grouped
 from rlpt.results.run_files import episodes_folder, read_returns
 from rlpt.stats import curve_band

@@ -10,11 +10,11 @@ from typing import Any
 import numpy as np
 
 from rlpt.manifest import Manifest
+from rlpt.number_text import counted, interval, span, task
 from rlpt.pipeline.jobs import Job, deciding_settings
 from rlpt.report.agreement import Agreement, Direction, agreements, directions
 from rlpt.report.charts import Bar, Chart, Line, bar, chart, curve_line, end_of, top_of
 from rlpt.report.claims import Claim
-from rlpt.report.number_text import counted, interval, span, task
 from rlpt.report.summaries import (
     PROFILE_THRESHOLDS,
     AcrossTasks,

@@ -5,7 +5,7 @@ from typing import Any
 from jinja2 import Environment, PackageLoader, StrictUndefined
 from markupsafe import Markup
 
-from rlpt.report import number_text
+from rlpt import number_text
 from rlpt.report.charts import readings
 
 

@@ -10,8 +10,8 @@ from collections.abc import Hashable, Mapping
 from dataclasses import dataclass
 from typing import Literal
 
+from rlpt.number_text import span
 from rlpt.report.claims import MARGIN, Claim, Comparison, Expectation, Gain, Metric, listed
-from rlpt.report.number_text import span
 from rlpt.results.records import DataSet
 from rlpt.stats import Difference, Interval, difference, probability_of_improvement, seeds_to_exclude
 

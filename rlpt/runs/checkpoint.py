@@ -53,7 +53,8 @@ def load_checkpoint(path: Path, job: str) -> State:
     """Returns what `save_checkpoint` wrote; arrays come back as tensors on the CPU.
 
     Raises:
-        UsageError: if the file is not a whole checkpoint, or one of another job.
+        UsageError: if the file is not a whole checkpoint, or one of another job; later, if a key is asked for that it
+            lacks.
     """
     try:
         with safe_open(path, "pt") as file:

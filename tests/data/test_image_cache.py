@@ -108,13 +108,6 @@ def test_other_folders_classes_and_sizes_have_caches_of_their_own(tmp_path: Path
     assert len(paths) == 8
 
 
-def test_a_link_to_a_folder_has_its_cache(folder: Path) -> None:
-    link = folder.parent / "imagenet"
-    link.symlink_to(folder)
-    load(folder)
-    assert load(link)[1] == []
-
-
 def test_a_process_waits_for_another_that_decodes_the_same_images(
     folder: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

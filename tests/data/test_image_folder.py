@@ -55,7 +55,7 @@ def test_what_is_no_image_is_not_decoded(folder: Path, kind: str) -> None:
 
 
 def test_another_layout_is_refused(tmp_path: Path) -> None:
-    with pytest.raises(UsageError, match="absent: no such folder: make it a link"):
+    with pytest.raises(UsageError, match="absent: no such folder: check the path"):
         class_names(tmp_path / "absent", "all")
     with pytest.raises(UsageError, match="has no folder 'train': ImageNet's layout is"):
         class_names(tmp_path, "all")

@@ -171,6 +171,12 @@ def test_a_video_plays_behind_the_task_from_its_first_frame() -> None:
     distracted.close()
 
 
+@pytest.mark.parametrize(("shape", "dtype"), [((0, 24, 24, 3), "u1"), ((2, 24, 24, 3), "f4"), ((3, 24, 24), "u1")])
+def test_what_a_background_cannot_be_is_refused(shape: tuple[int, ...], dtype: str) -> None:
+    with pytest.raises(ValueError, match=r"a background needs uint8 \[frames, 24, 24, 3\], not"):
+        PixelEnvironment("walker-walk", SMALL, 0, np.zeros(shape, dtype))
+
+
 def test_gymnasium_asks_for_a_reset_between_episodes() -> None:
     env = rlpt.envs.gym.PixelGymEnv("reacher-easy", size=24, action_repeat=500)
     action = env.action_space.sample()

@@ -6,7 +6,7 @@ import pytest
 
 from rlpt.errors import UsageError
 from rlpt.manifest import load_manifest
-from rlpt.pipeline.jobs import STAGES, Job, Selection, curves, plan
+from rlpt.pipeline.jobs import STAGES, Job, Selection, conditions_by_job, curves, plan
 from rlpt.settings import Settings
 from tests.conftest import REPOSITORY
 
@@ -78,6 +78,17 @@ def test_two_conditions_that_ask_for_the_same_run_share_it(tmp_path: Path) -> No
     manifest = load_manifest(tmp_path / "twice.toml")
     assert len(curves(manifest)) == 45
     assert len([job for job in plan(manifest) if job.stage == "train"]) == 36
+
+
+def test_each_job_is_for_the_conditions_that_need_it() -> None:
+    manifest = load_manifest(FIG08, "lite")
+    selection = Selection(("reacher-easy",), ("baseline", "ik-walker", "ik-reacher"), (37,))
+    assert conditions_by_job(manifest, selection) == {
+        job.id: ["baseline" if "scratch" in job.id else "ik-walker" if "walker" in job.id else "ik-reacher"]
+        for job in plan(manifest, selection)
+    }
+    shared = load_manifest(FIG08, "lite", ("conditions.again={label='A', pretrain='ik', agent={tau=0.1}}",))
+    assert conditions_by_job(shared)["walker-walk-t40000-b936c36c"] == ["ik-walker", "again"]
 
 
 def test_a_selection_takes_only_what_it_needs() -> None:

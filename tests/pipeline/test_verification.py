@@ -11,7 +11,7 @@ from rlpt.manifest import Manifest
 from rlpt.pipeline import verification
 from rlpt.pipeline.execution import Execution
 from rlpt.pipeline.jobs import Job, plan
-from rlpt.pipeline.verification import repeat_with_kills
+from rlpt.pipeline.verification import Repetition, repeat_with_kills
 from tests.conftest import REPOSITORY, run_rlpt
 
 DEMO = str(REPOSITORY / "experiments" / "demo.toml")
@@ -120,6 +120,21 @@ def test_copies_that_differ_are_kept_when_a_later_job_fails(
     with pytest.raises(JobError):
         next(repetitions)
     assert list(tmp_path.glob("verify-*/whole/generate/*"))
+
+
+@pytest.mark.parametrize(
+    ("kills", "hits", "verdict", "status"), [(3, 1, "same", 0), (3, 0, "untried", 1), (0, 0, "same", 0)]
+)
+def test_a_job_that_was_over_before_a_kill_proves_nothing(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, kills: int, hits: int, verdict: str, status: int
+) -> None:
+    monkeypatch.setattr(
+        verification, "repeat_with_kills", lambda manifest, jobs, *_: [Repetition(job, hits, ()) for job in jobs]
+    )
+    options = ("--profile=smoke", "--condition=baseline", f"--kills={kills}", f"--runs={tmp_path}", "--quiet")
+    result = run_rlpt("verify", DEMO, *options)
+    assert (result.exit_code, result.stdout.split()[0]) == (status, verdict)
+    assert ("1 of 1 jobs were over before a kill" in result.stderr) == bool(status)
 
 
 def test_a_difference_is_reported(finished_runs: tuple[Manifest, Path], tmp_path: Path) -> None:

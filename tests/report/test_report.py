@@ -172,6 +172,15 @@ def test_the_committed_report_is_what_the_code_makes(tmp_path: Path, monkeypatch
     assert sum(path.stat().st_size for path in COMMITTED.iterdir()) < 1_500_000
 
 
+def test_a_manifest_without_finished_runs_is_named(tmp_path: Path) -> None:
+    own = tmp_path / "mine.toml"
+    own.write_text(OWN)
+    result = CliRunner().invoke(main, ["report", str(own), "--runs", str(tmp_path), "--out", str(tmp_path / "out")])
+    assert result.exit_code == 0
+    problem = f"rlpt: {own}: nothing of it is finished under profile paper or lite in {tmp_path}: say --profile"
+    assert problem in result.stderr
+
+
 @pytest.mark.parametrize(
     ("arguments", "problem"),
     [

@@ -1,9 +1,8 @@
-"""How a report writes numbers: rounded, with thousands separators, a true minus sign, and never without an interval."""
+"""How numbers are written for people: rounded, with thousands separators, a true minus sign, and their intervals."""
 
 from collections.abc import Iterable
 from math import isnan
 
-from rlpt.report.claims import Metric
 from rlpt.stats import Difference, Interval
 
 MINUS = "−"
@@ -42,7 +41,7 @@ def interval(found: Interval, digits: int = 0) -> str:
     return f"{number(found.value, digits)} [{number(found.low, digits)}, {number(found.high, digits)}]"
 
 
-def gap(found: Difference | None, metric: Metric = "final") -> str:
+def gap(found: Difference | None, metric: str = "final") -> str:
     """Returns "+15 [−57, 88]"; accuracies in percentage points."""
     if found is None:
         return "–"
@@ -53,7 +52,7 @@ def gap(found: Difference | None, metric: Metric = "final") -> str:
     return f"{value} [{number(found.low * scale, digits)}, {number(found.high * scale, digits)}]{unit}"
 
 
-def ends(low: float, high: float, metric: Metric = "final") -> str:
+def ends(low: float, high: float, metric: str = "final") -> str:
     """Returns "[−57, 88]", or an en dash."""
     scale, digits = (100, 1) if metric == "top1" else (1, 0)
     return "–" if isnan(low) else f"[{number(low * scale, digits)}, {number(high * scale, digits)}]"
