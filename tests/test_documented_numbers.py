@@ -6,7 +6,7 @@ import pytest
 from rlpt.manifest import load_manifest
 from rlpt.number_text import gap
 from rlpt.report.agreement import against_baseline
-from rlpt.results.records import grouped, load_runs
+from rlpt.results.records import grouped, load_runs, scores_of
 from rlpt.stats import difference, final_score
 from tests.conftest import REPOSITORY
 
@@ -35,6 +35,19 @@ def test_the_documents_say_how_far_two_runs_of_one_seed_part() -> None:
         assert gap(difference(own, both, pair=False)) in fidelity
         if environment == "reacher-easy":
             assert gap(difference(own, both, pair=False)) in readme
+
+
+def test_readme_gives_the_control_of_initialisation() -> None:
+    readme = (REPOSITORY / "README.md").read_text(encoding="utf-8")
+    manifest = load_manifest(REPOSITORY / "experiments" / "extra" / "head_init.toml", "lite")
+    data = load_runs([manifest], [REPOSITORY / "results" / "lite" / "head_init"], "kept")
+    scores = {name: scores_of(own, "final") for name, own in grouped(data.runs, lambda run: run.condition).items()}
+    for first, second in (
+        ("scratch-default", "scratch-orthogonal"),
+        ("ik-orthogonal", "scratch-orthogonal"),
+        ("ik-default", "scratch-default"),
+    ):
+        assert gap(difference(scores[first], scores[second])) in readme
 
 
 @pytest.mark.parametrize("manifest", ["fig08_ik", "fig11_budget"])
