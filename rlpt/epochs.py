@@ -17,6 +17,7 @@ from rlpt.runs.checkpoint import (
     global_random_state,
     optimiser_state,
     set_global_random_state,
+    set_network_state,
     set_optimiser_state,
 )
 from rlpt.runs.files import write_json
@@ -153,5 +154,5 @@ class EpochTraining(ABC, Generic[Network]):
         self._scores = [state["scores"].to(self._device)] if self._epoch_updates else []
         set_generator_state(self._shuffle, state["shuffle"])
         set_global_random_state(self._device, state["random"])
-        self._network.load_state_dict(state["network"])
+        set_network_state(self._network, state["network"])
         set_optimiser_state(self._optimiser, state["optimiser"])

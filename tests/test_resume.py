@@ -28,6 +28,7 @@ from rlpt.runs.checkpoint import (
     load_checkpoint,
     save_checkpoint,
     set_global_random_state,
+    set_network_state,
 )
 from rlpt.runs.checksums import read_provenance
 from rlpt.runs.folder import TEMPORARY_FILES
@@ -284,6 +285,8 @@ def test_a_checkpoint_that_lacks_something_is_another_version_s(tmp_path: Path) 
     assert state.get("step", 3) == 3
     with pytest.raises(UsageError, match=r"c\.safetensors: a checkpoint of another version of rlpt.* knew no 'flips'"):
         state["agent"]["flips"]
+    with pytest.raises(UsageError, match=r"^the checkpoint is another version's of rlpt \(.*Missing key.* \"bias\""):
+        set_network_state(torch.nn.Linear(1, 1), {"weight": torch.zeros(1, 1)})
 
 
 def test_a_checkpoint_of_other_settings_is_refused(tmp_path: Path) -> None:

@@ -20,7 +20,7 @@ from rlpt.errors import require_finite
 from rlpt.models.actor_critic import Actor, Critic
 from rlpt.models.encoder import load_encoder
 from rlpt.models.initialisation import orthogonal_init
-from rlpt.runs.checkpoint import State, optimiser_state, require_same_device, set_optimiser_state
+from rlpt.runs.checkpoint import State, optimiser_state, require_same_device, set_network_state, set_optimiser_state
 from rlpt.runs.files import write_safetensors
 from rlpt.settings import Settings
 from rlpt.streams import integer_seed, torch_stream
@@ -230,7 +230,7 @@ class SAC:
         """
         require_same_device(len(state["noise"]) == len(self._noise_random.get_state()), self.device)
         for name, network in self._networks().items():
-            network.load_state_dict(state["networks"][name])
+            set_network_state(network, state["networks"][name])
         for name, optimiser in self._optimisers().items():
             set_optimiser_state(optimiser, state["optimisers"][name])
         with torch.no_grad():

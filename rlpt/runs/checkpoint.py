@@ -101,6 +101,19 @@ def _separate(state: State, prefix: str, tensors: dict[str, Tensor]) -> State:
     return values
 
 
+def set_network_state(network: torch.nn.Module, state: State) -> None:
+    """Puts a network back where its `state_dict` was taken.
+
+    Raises:
+        UsageError: if that was another network, as other versions of rlpt may have built.
+    """
+    try:
+        network.load_state_dict(state)
+    except RuntimeError as error:
+        fault = " ".join(str(error).split())
+        raise UsageError(f"the checkpoint is another version's of rlpt ({fault}): {_START_ANEW}") from None
+
+
 def optimiser_state(optimiser: torch.optim.Optimizer) -> State:
     """Returns the optimiser's tensors by parameter number; its settings are the job's own."""
     return {str(number): dict(values) for number, values in optimiser.state_dict()["state"].items()}
