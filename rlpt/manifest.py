@@ -8,7 +8,6 @@ is said of all.
 
 import re
 from collections import Counter
-from collections.abc import Mapping
 from dataclasses import dataclass
 from hashlib import sha256
 from pathlib import Path
@@ -16,12 +15,12 @@ from typing import Annotated, Any, Literal, Self
 
 from pydantic import Field, Strict, model_validator
 
-from rlpt.checkout import ROOT
 from rlpt.data.clips import Clip, find_clip
 from rlpt.data.splits import held_out
 from rlpt.documents import Layer, Table, parse_override, read_toml, validated
 from rlpt.envs.tasks import split_name
 from rlpt.errors import UsageError
+from rlpt.profiles import find_profiles, read_profile, require_profile, tables_under_profiles
 from rlpt.settings import NAME, Method, Positive, Section, Settings
 from rlpt.slurm.settings import SlurmSettings
 
@@ -165,11 +164,11 @@ def load_manifest(path: Path, profile: str | None = None, overrides: tuple[str, 
     profile = str(table.get("profile", "paper") if profile is None else profile)
     if not re.fullmatch(NAME, profile):
         raise UsageError(f"--profile {profile!r}: expected the name of a file of profiles/, such as lite")
-    profiles = _profiles(path)
-    under = _under_profiles(path, table.pop("profiles", {}), profiles)
-    _require_profile(profile, profiles, str(path))
+    profiles = find_profiles(path)
+    under = tables_under_profiles(path, table.pop("profiles", {}), profiles)
+    require_profile(profile, profiles, str(path))
     profile_path = profiles.get(profile)
-    layers = [Layer(str(path), table), _read_profile(profile_path)]
+    layers = [Layer(str(path), table), read_profile(profile_path)]
     layers.append(Layer(f"{path}: profiles.{profile}", under.get(profile, {})))
     layers += [Layer("--set", parse_override(text)) for text in overrides]
     document = validated(_Document, layers)
@@ -303,40 +302,3 @@ def _check_environment(path: Path, key: str, name: str) -> None:
         split_name(name)
     except UsageError as error:
         raise UsageError(f"{path}: {key}: {error}") from None
-
-
-def _profiles(manifest: Path) -> dict[str, Path]:
-    """Returns a manifest's profiles by name: in `profiles/` beside it, in the folder above, or else the project's."""
-    beside = manifest.absolute().parent
-    folders = (ROOT / "experiments", beside.parent, beside)
-    return {file.stem: file for folder in folders for file in sorted(folder.glob("profiles/*.toml"))}
-
-
-def _read_profile(path: Path | None) -> Layer:
-    """Reads what a profile says for all manifests."""
-    if path is None:
-        return Layer("profile", {})
-    table = read_toml(path)
-    for key in ("conditions", "title", "profile", "profiles"):
-        if key in table:
-            raise UsageError(
-                f"{path}: {key}: a profile sets sizes for all manifests; one manifest's own go into its "
-                f"[profiles.{path.stem}]"
-            )
-    return Layer(str(path), table)
-
-
-def _under_profiles(path: Path, tables: Any, profiles: Mapping[str, Path]) -> dict[str, Table]:
-    """Checks what a manifest says of itself under profiles: only tables, of profiles that there are."""
-    if not isinstance(tables, dict) or not all(isinstance(table, dict) for table in tables.values()):
-        raise UsageError(f"{path}: profiles: expected tables [profiles.NAME]")
-    for name, table in tables.items():
-        _require_profile(name, profiles, f"{path}: profiles.{name}")
-        for key in {"profile", "profiles"} & table.keys():
-            raise UsageError(f"{path}: profiles.{name}: {key}: under one profile there is no other")
-    return tables
-
-
-def _require_profile(name: str, profiles: Mapping[str, Path], place: str) -> None:
-    if name not in profiles and name != "paper":
-        raise UsageError(f"{place}: no profile {name!r}; there are: {', '.join(sorted(profiles)) or 'none'}")
