@@ -67,12 +67,16 @@ class LabelledFile:
 
 def list_images(path: Path, split: Split, classes: Sequence[str]) -> list[LabelledFile]:
     """Returns a split's image files, by class and then by name; a class without a folder has none."""
-    files = []
-    for label, name in enumerate(classes):
-        folder = path / split / name
-        found = sorted(folder.iterdir()) if folder.is_dir() else []
-        files += [LabelledFile(file, label) for file in found if file.suffix.lower() in SUFFIXES]
-    return files
+    return [
+        LabelledFile(file, label)
+        for label, name in enumerate(classes)
+        for file in sorted(_images_in(path / split / name))
+    ]
+
+
+def _images_in(folder: Path) -> Iterator[Path]:
+    entries = folder.iterdir() if folder.is_dir() else ()
+    return (file for file in entries if file.suffix.lower() in SUFFIXES)
 
 
 def require_all_classes(path: Path, classes: Sequence[str]) -> None:
@@ -81,7 +85,7 @@ def require_all_classes(path: Path, classes: Sequence[str]) -> None:
     Raises:
         UsageError: one line with the first few such classes.
     """
-    missing = [f"{split}/{name}" for split in SPLITS for name in classes if not list_images(path, split, [name])]
+    missing = [f"{split}/{name}" for split in SPLITS for name in classes if not any(_images_in(path / split / name))]
     if missing:
         raise UsageError(
             f"{path}: {len(missing)} class folders are missing or hold no image ({', '.join(sorted(SUFFIXES))}): "
