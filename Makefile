@@ -5,7 +5,9 @@ override RUNS := $(patsubst $(CURDIR)/%,%,$(patsubst ./%,%,$(or $(RUNS),runs)))
 # What is kept in the repository lies in results/<profile>/<figure>.
 KEPT    := $(patsubst %/,%,$(filter results/%,$(RUNS)))
 PROFILE ?= $(if $(KEPT),$(word 2,$(subst /, ,$(KEPT))),paper)
-JOBS    ?= $(shell nproc)
+CORES   := $(shell nproc)
+# A training run takes several GB of a GPU's memory: beside one, only who knows it asks for more at a time.
+JOBS    ?= $(if $(wildcard /dev/nvidiactl),1,$(CORES))
 DATA    ?= data
 VENV    ?= .venv
 RLPT    := $(VENV)/bin/rlpt
@@ -62,10 +64,10 @@ demo: setup ## The paper's central comparison in miniature, in minutes on two co
 	$(RLPT) run experiments/demo.toml $(WHERE) --jobs $(JOBS)
 
 test: setup ## Run the tests
-	$(VENV_PYTHON) -m pytest -n $(JOBS)
+	$(VENV_PYTHON) -m pytest -n $(CORES)
 
 test-hpc: setup ## Run the tests of Slurm, image and Apptainer (root, and their programs)
-	$(VENV_PYTHON) -m pytest -m hpc tests/hpc -n $(JOBS) --dist loadfile --durations=0
+	$(VENV_PYTHON) -m pytest -m hpc tests/hpc -n $(CORES) --dist loadfile --durations=0
 
 lint: setup ## Check style, types and the Dockerfile
 	$(VENV)/bin/ruff check rlpt tests paper_figures benchmarks
@@ -74,7 +76,7 @@ lint: setup ## Check style, types and the Dockerfile
 	$(VENV)/bin/hadolint Dockerfile
 
 bench: setup ## Speed and memory beside a plain implementation
-	OMP_NUM_THREADS=$(JOBS) $(RLPT) bench
+	OMP_NUM_THREADS=$(CORES) $(RLPT) bench
 
 # A login node need not be able to render.
 reproduce-all: $(if $(filter slurm,$(EXECUTOR)),,$(DRAWINGS)) $(CURVES) ## Every figure: run (or submit) what is missing, then draw

@@ -86,7 +86,7 @@ def print_scripts(plans: "list[tuple[Manifest, list[Job]]]", execution: "Executi
 @takes_manifest
 @runs_option
 def cancel(manifest: "Manifest", selection: "Selection", runs: "Path") -> None:
-    """Take a manifest's jobs out of Slurm's queue. Those that run save their checkpoints first.
+    """Take a manifest's jobs out of Slurm's queue. Running ones save their checkpoints first.
 
     \b
     Example: rlpt cancel experiments/fig08_ik.toml --env walker-walk

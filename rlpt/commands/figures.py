@@ -19,7 +19,8 @@ from rlpt.errors import UsageError
 def plot(
     manifest: Path, profile: str | None, overrides: tuple[str, ...], runs: Path, data: Path, **selected: Any
 ) -> None:
-    """Draw learning curves of what there is, or a figure of the paper. As PDF and PNG; pretraining's curves too.
+    """Draw learning curves of what there is, or a figure of the paper. Writes PDF and PNG, and the curves of
+    pretraining.
 
     MANIFEST is a .toml file, or fig01 to fig11. Runs that are not finished are drawn up to where they are, and the
     figure says so.
@@ -81,7 +82,7 @@ def _named(figure: Path) -> Path:
 )
 @click.option("--out", type=FolderOrFile(), default=Path("runs/report"), show_default=True)
 def report(manifests: tuple[Path, ...], profiles: tuple[str, ...], folders: tuple[Path, ...], out: Path) -> None:
-    """Judge the paper's claims by the authors' logs and finished runs. In one HTML page.
+    """Judge the paper's claims by the authors' logs and finished runs. Writes one HTML page.
 
     Without a MANIFEST it looks at those of the paper's figures and at the controls. Beside index.html it writes
     report.md and claims.json.

@@ -19,7 +19,7 @@ def data() -> None:
 @data.command("videos")
 @data_option
 def data_videos(data: Path) -> None:
-    """Download the three published background clips. Those that are there are checked by SHA-256."""
+    """Download the three published background clips. Clips that are there are checked by SHA-256."""
     from rlpt.data.videos import fetch_videos
 
     for number, path in fetch_videos(data / "videos").items():
@@ -34,7 +34,8 @@ def data_videos(data: Path) -> None:
 @quiet_option
 @data_option
 def data_imagenet(path: Path, classes: "ClassChoice", size: int, threads: int, quiet: bool, data: Path) -> None:
-    """Check a folder of labelled images and decode it into the cache. Files: train/CLASS/*.JPEG, val/CLASS/*.JPEG.
+    """Check a folder of labelled images and decode it into the cache. Its images are
+    train/CLASS/*.JPEG and val/CLASS/*.JPEG.
 
     The classes are the paper's 100, or with --classes all every folder of train/. Manifests look for the images at
     DATA/imagenet (a link will do).

@@ -28,12 +28,16 @@ def doctor(runs: Path) -> None:
 @click.command()
 @device_option
 @click.option(
-    "--precision", type=click.Choice(["float32", "tf32", "bfloat16"]), default="float32", help="Of rlpt's networks."
+    "--precision",
+    type=click.Choice(["float32", "tf32", "bfloat16"]),
+    default="float32",
+    show_default=True,
+    help="Precision of rlpt's networks.",
 )
 @click.option("--only", "names", multiple=True, metavar="NAME", help="Only this row (repeatable).")
 @click.option("--json", "as_list", is_flag=True, help="Print a list of rows for programs.")
 def bench(device: str, precision: "Precision", names: tuple[str, ...], as_list: bool) -> None:
-    """Time rlpt beside a plain implementation of the same. In one process and alternating (benchmarks/).
+    """Time rlpt beside a plain implementation of the same. Both run in one process, by turns (benchmarks/).
 
     \b
     Examples:

@@ -73,9 +73,18 @@ data_option = click.option(
     show_default=True,
     help="Where video clips and image folders are.",
 )
+_PROFILE_HELP = (
+    "Scale: a file of profiles/ beside the manifest (paper, lite, smoke, demo).  [default: the manifest's, else paper]"
+)
 scale_options = _options(
-    click.option("--profile", help="Scale: a file of profiles/ beside the manifest (paper, lite, smoke, demo)."),
-    click.option("--set", "overrides", multiple=True, metavar="KEY=VALUE", help="Override a setting: train.steps=500."),
+    click.option("--profile", help=_PROFILE_HELP),
+    click.option(
+        "--set",
+        "overrides",
+        multiple=True,
+        metavar="KEY=VALUE",
+        help="Override a setting, such as train.steps=500 (repeatable).",
+    ),
 )
 selection_options = _options(
     click.option("--env", "environments", multiple=True, help="Only this environment (repeatable)."),
@@ -102,7 +111,10 @@ deterministic_option = click.option(
     "--deterministic", is_flag=True, help="The same bits every time on a GPU too, more slowly."
 )
 threads_option = click.option(
-    "--threads", type=click.IntRange(min=0), default=0, help="CPU threads of a job.  [default: its share of the cores]"
+    "--threads",
+    type=click.IntRange(min=0),
+    default=0,
+    help="CPU threads of a job; of generation, worker processes.  [default: its share of the cores]",
 )
 
 

@@ -40,7 +40,7 @@ def plan(
     execution: "Execution",
     **selected: Any,
 ) -> None:
-    """Show every job with its inputs, steps and disk; run nothing. Of several manifests also what they share.
+    """Show every job with its inputs, steps and disk; run nothing. Of several manifests it shows what they share, too.
 
     With --executor slurm: the batch scripts that `rlpt run` would submit with the same options.
 
@@ -76,7 +76,7 @@ def plan(
 @takes_manifest
 @runs_option
 def status(manifest: "Manifest", selection: "Selection", runs: Path) -> None:
-    """Show which jobs are done, running, failed or missing. Also which are in Slurm's queue.
+    """Show which jobs are done, running, failed or missing. Shows Slurm's queue too.
 
     \b
     Example: rlpt status experiments/fig08_ik.toml --profile lite

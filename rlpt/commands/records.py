@@ -31,7 +31,7 @@ if TYPE_CHECKING:
 @click.argument("run")
 @runs_option
 def show(run: str, runs: Path) -> None:
-    """Print what made a run. Settings, manifest, inputs, files, machine, every interruption.
+    """Print what made a run. That is settings, manifest, inputs, files, machine, every interruption.
 
     RUN is its folder, or its id as `rlpt status` lists it. It need not be finished.
 
@@ -63,7 +63,7 @@ def _find_run(run: str, runs: Path) -> Path:
 @scale_options
 @selection_options
 @click.option("--kills", type=click.IntRange(min=0), default=3, show_default=True, help="Kills per job of MANIFEST.")
-@click.option("--kill-seed", type=click.IntRange(min=0), default=0, show_default=True, help="Decides the moments.")
+@click.option("--kill-seed", type=click.IntRange(min=0), default=0, show_default=True, help="Seed of the moments.")
 @runs_option
 @data_option
 @device_option
@@ -168,7 +168,7 @@ def _repeat(manifest: "Manifest", selection: "Selection", execution: "Execution"
 @runs_option
 @click.option("--out", type=FolderOrFile(), required=True, metavar="FOLDER", help="A folder to make.")
 def export(manifest: "Manifest", selection: "Selection", runs: Path, out: Path) -> None:
-    """Copy finished runs into a Workflow Run RO-Crate. With their figures, for an archive such as Zenodo.
+    """Copy finished runs into a Workflow Run RO-Crate. It has their figures too, and suits an archive such as Zenodo.
 
     \b
     Example: rlpt export experiments/demo.toml --profile smoke --out demo-crate
@@ -187,7 +187,7 @@ def export(manifest: "Manifest", selection: "Selection", runs: Path, out: Path) 
 @runs_option
 @click.option("--out", type=FolderOrFile(), required=True, metavar="FOLDER", help="Made, or added to.")
 def collect(manifest: "Manifest", selection: "Selection", runs: Path, out: Path) -> None:
-    """Keep what is small of runs for a repository. Finished or not, with their figures and a page of results.
+    """Copy the small files of runs for a repository. Adds figures and a page of results.
 
     FOLDER is laid out like a folder of runs, so that `rlpt plot`, `rlpt report` and `rlpt verify` read it; README.md
     says what was run, what came out, with intervals, and what did not. Called again, it adds what is new.

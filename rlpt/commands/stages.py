@@ -89,7 +89,7 @@ train = _stage_command(
 
 @click.command()
 @takes_manifest
-@click.option("--jobs", "parallel", type=click.IntRange(min=1), help="Jobs at a time on this machine; left out: one.")
+@click.option("--jobs", "parallel", type=click.IntRange(min=1), help="Jobs at a time on this machine.  [default: 1]")
 @takes_executor
 @takes_execution
 def run(
