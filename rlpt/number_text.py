@@ -9,10 +9,10 @@ MINUS = "−"
 
 
 def number(value: float, digits: int = 0) -> str:
-    """Returns "1,234" or "−0.5"; an en dash where there is no number."""
+    """Returns "1,234" or "−0.5"; an en dash where there is no number. Digits below 0 count before the point."""
     if isnan(value):
         return "–"
-    text = f"{value:,.{digits}f}"
+    text = f"{round(value, digits) if digits < 0 else value:,.{max(digits, 0)}f}"
     return (text[1:] if float(text.replace(",", "")) == 0 and text.startswith("-") else text).replace("-", MINUS)
 
 
@@ -20,6 +20,11 @@ def signed(value: float, digits: int = 0) -> str:
     """Returns "+12", "−12" or "0"."""
     text = number(value, digits)
     return text if text.startswith(MINUS) or not value > 0 or not text.strip("0.") else f"+{text}"
+
+
+def roughly(count: int) -> str:
+    """Returns "17", and above 20 one digit and zeros: "200" for 162."""
+    return number(count, 0 if count <= 20 else 1 - len(str(count)))
 
 
 def counted(count: int | str, word: str) -> str:
@@ -45,7 +50,8 @@ def gap(found: Difference | None, metric: str = "final") -> str:
     """Returns "+15 [−57, 88]"; accuracies in percentage points."""
     if found is None:
         return "–"
-    scale, digits, unit = (100, 1, " points") if metric == "top1" else (1, 0, "")
+    unit = " points" if metric == "top1" else ""
+    scale, digits = _written(metric, found.low, found.high)
     value = signed(found.value * scale, digits)
     if not found.known:
         return f"{value}{unit} (one {'pair' if found.paired else 'run'}: no interval)"
@@ -54,8 +60,15 @@ def gap(found: Difference | None, metric: str = "final") -> str:
 
 def ends(low: float, high: float, metric: str = "final") -> str:
     """Returns "[−57, 88]", or an en dash."""
-    scale, digits = (100, 1) if metric == "top1" else (1, 0)
+    scale, digits = _written(metric, low, high)
     return "–" if isnan(low) else f"[{number(low * scale, digits)}, {number(high * scale, digits)}]"
+
+
+def _written(metric: str, low: float, high: float) -> tuple[int, int]:
+    """Returns factor and digits of an interval: one digit more where an end would be rounded to the zero beside it."""
+    if metric == "top1":
+        return 100, 1
+    return 1, int(any(0 < abs(end) < 0.5 for end in (low, high)))
 
 
 def task(name: str) -> str:

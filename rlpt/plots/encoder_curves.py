@@ -12,12 +12,12 @@ from matplotlib.figure import Figure
 from rlpt.errors import UsageError
 from rlpt.manifest import Manifest
 from rlpt.pipeline.jobs import Job, Selection, curves, plan
-from rlpt.plots.figure_files import COLOURS, STYLE, made_by, save_figure, stamp
+from rlpt.plots.figure_files import STYLE, made_by, save_figure, sentence, stamp
+from rlpt.plots.line_styles import LineStyle, line_style, slots
 from rlpt.results.run_files import EPOCHS_FILE
 from rlpt.settings import Method
 
 _PANEL = (4.2, 2.6)
-_MARKERS = "o^sDvP"
 _COLUMNS = 3
 _HANDLE, _LETTER = 0.6, 0.075
 "Inches that the legend takes for a line and for a letter."
@@ -69,11 +69,11 @@ def draw_pretraining_curves(manifest: Manifest, selection: Selection, runs: Path
         figure = Figure(figsize=(width * panels, height + 0.2 * -(-len(shown) // columns)), layout="constrained")
         for index, measure in enumerate(measures):
             own = {name: each for name, each in names.items() if each.measure == measure}
-            _draw(own, measure, _looks(names, manifest), figure.add_subplot(1, panels, index + 1))
+            _draw(own, measure, _styles(names, manifest), figure.add_subplot(1, panels, index + 1))
         figure.legend(loc="outside upper center", ncols=columns, frameon=False)
         lines = [
-            f"{manifest.title}: the encoders. Solid: held-out data after each epoch; dotted: training data during it, "
-            "with dropout if there is any.",
+            f"{sentence(manifest.title)} What the encoders learn. Solid: held-out data after each epoch; "
+            "dotted: training data during it, with dropout if there is any.",
             made_by(manifest),
         ]
         unfinished = [name for name, each in names.items() if not each.finished]
@@ -102,11 +102,15 @@ def _read(job: Job, runs: Path) -> Iterator[_Shown]:
 
 
 def _names(shown: list[_Shown], manifest: Manifest) -> dict[str, _Shown]:
-    """Names each encoder after the condition that uses it, or, where one uses several, after its job."""
-    labels = {encoder.id: curve.label for curve in reversed(curves(manifest)) for encoder in curve.job.inputs}
-    found = {labels[each.job.id]: each for each in shown}
-    if len(found) == len(shown):
-        return found
+    """Names each encoder after the condition that uses it, or after its job, where that is not one to one."""
+    labels: dict[str, set[str]] = {}
+    for curve in curves(manifest):
+        for encoder in curve.job.inputs:
+            labels.setdefault(encoder.id, set()).add(curve.label)
+    if all(len(labels[each.job.id]) == 1 for each in shown):
+        found = {next(iter(labels[each.job.id])): each for each in shown}
+        if len(found) == len(shown):
+            return found
     found = {f"{each.job.slug}-s{each.job.seed}" if each.job.seed else each.job.slug: each for each in shown}
     return found if len(found) == len(shown) else {each.job.id: each for each in shown}
 
@@ -118,23 +122,22 @@ def _columns(names: Iterable[str], width: float) -> int:
     return max(1, min(_COLUMNS, len(entries), fitting))
 
 
-def _looks(names: Iterable[str], manifest: Manifest) -> dict[str, tuple[str, str]]:
-    """Returns a colour and a marker for each name: a condition's own colour, if that is what it is."""
-    order = [experiment.condition.label for experiment in manifest.experiments]
-    order = order if set(names) <= set(order) else list(names)
-    return {
-        name: (COLOURS[at % len(COLOURS)], _MARKERS[at // len(COLOURS) % len(_MARKERS)])
-        for at, name in enumerate(order)
-    }
+def _styles(names: Iterable[str], manifest: Manifest) -> dict[str, LineStyle]:
+    """Returns each name's look: its condition's, if it is named after one; else one of its own, but no baseline's."""
+    own = slots(manifest)
+    if not set(names) <= set(own):
+        own = {name: at for at, name in enumerate(names, 1)}
+    return {name: line_style(own[name]) for name in names}
 
 
-def _draw(named: dict[str, _Shown], measure: _Measure, looks: dict[str, tuple[str, str]], axes: Axes) -> None:
+def _draw(named: dict[str, _Shown], measure: _Measure, styles: dict[str, LineStyle], axes: Axes) -> None:
     for name, each in named.items():
-        updates, (colour, marker) = each.epochs["updates"], looks[name]
+        updates, style = each.epochs["updates"], styles[name]
         axes.plot(
-            updates, each.epochs[measure.held_out], color=colour, linewidth=1.2, marker=marker, markersize=3, label=name
-        )
-        axes.plot(updates, each.epochs[measure.training], color=colour, linewidth=0.8, linestyle=":")
+            updates, each.epochs[measure.held_out], color=style.colour, linewidth=1.2, marker=style.marker,
+            markersize=3, label=name,
+        )  # fmt: skip
+        axes.plot(updates, each.epochs[measure.training], color=style.colour, linewidth=0.8, linestyle=":")
     axes.set_xlabel("updates")
     axes.set_ylabel(measure.axis)
     axes.set_ylim(bottom=min(0, *axes.get_ylim()), top=1)

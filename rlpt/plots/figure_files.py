@@ -30,8 +30,6 @@ STYLE: dict[Any, Any] = {
     "svg.hashsalt": "rlpt",
 }
 "Matplotlib settings of every figure."
-COLOURS = ("#4a5058", "#0067a5", "#c04a00", "#0a7d57", "#9a3f85", "#8a6d00")
-"Of conditions, in a manifest's order; the report's style sheet has the same (--s0 to --s5)."
 _LETTERS_PER_INCH = 22
 _SMALL_PRINT = 6
 

@@ -2,7 +2,6 @@
 
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 import matplotlib as mpl
 import pandas as pd
@@ -16,22 +15,13 @@ from rlpt.manifest import Manifest
 from rlpt.number_text import span, task
 from rlpt.pipeline.jobs import Curve, Selection, curves
 from rlpt.plots.encoder_curves import draw_pretraining_curves
-from rlpt.plots.figure_files import COLOURS, STYLE, made_by, save_figure, sentence, stamp
+from rlpt.plots.figure_files import STYLE, made_by, save_figure, sentence, stamp
+from rlpt.plots.line_styles import LineStyle, line_style, slots
 from rlpt.results.records import grouped
 from rlpt.results.run_files import episodes_folder, read_returns
 from rlpt.stats import curve_band
 
 _PANEL, _LONE_PANEL = (2.5, 2.1), (4.2, 2.7)
-_DASHES = ["", (4, 1.5), (1, 1), (5, 1, 1, 1), (3, 1, 1, 1, 1, 1), (8, 2)]
-
-
-@dataclass(frozen=True)
-class _Style:
-    """How a condition's lines look."""
-
-    colour: str
-    dashes: Any
-    "As seaborn takes them."
 
 
 @dataclass(frozen=True)
@@ -76,7 +66,7 @@ def draw_learning_curves(manifest: Manifest, selection: Selection, runs: Path) -
     planned = curves(manifest, selection)
     shown = [each for curve in planned for each in _read(curve, runs, manifest.plot.smoothing)]
     with mpl.rc_context(STYLE):
-        figure = _panels(planned, shown)
+        figure = _panels(planned, shown, slots(manifest))
         _caption(figure, manifest, planned, shown)
         ids = " ".join(each.curve.job.id for each in shown)
         return save_figure(figure, runs / "figures", manifest.name, manifest.title, manifest.profile, ids)
@@ -90,12 +80,12 @@ def _read(curve: Curve, runs: Path, smoothing: int) -> list[_Shown]:
     return [found] if found.finished or found.steps else []
 
 
-def _panels(planned: list[Curve], shown: list[_Shown]) -> Figure:
+def _panels(planned: list[Curve], shown: list[_Shown], own_slots: dict[str, int]) -> Figure:
     environments = list(dict.fromkeys(curve.environment for curve in [each.curve for each in shown] or planned))
     repeats = {curve.environment: curve.job.settings.environment.action_repeat for curve in planned}
     drawn = {each.curve.label for each in shown if each.steps}
-    labels = dict.fromkeys(curve.label for curve in planned)
-    styles = {label: _style(at) for at, label in enumerate(labels) if label in drawn or not drawn}
+    labels = drawn or {curve.label for curve in planned}
+    styles = {label: line_style(slot) for label, slot in own_slots.items() if label in labels}
     width, height = _PANEL
     columns = min(len(styles), 2 * len(environments))
     rows = -(-len(styles) // columns)
@@ -110,16 +100,16 @@ def _panels(planned: list[Curve], shown: list[_Shown]) -> Figure:
         Line2D([], [], color=style.colour, linestyle=(0, style.dashes or None), label=label)  # type: ignore[arg-type]
         for label, style in styles.items()
     ]
-    figure.legend(handles=handles, loc="outside upper center", ncols=columns, frameon=False)
+    figure.legend(handles=_by_rows(handles, columns), loc="outside upper center", ncols=columns, frameon=False)
     return figure
 
 
-def _style(at: int) -> _Style:
-    """Returns the look of a manifest's condition number `at`, unlike the 35 before it."""
-    return _Style(COLOURS[at % len(COLOURS)], _DASHES[(at + at // len(COLOURS)) % len(_DASHES)])
+def _by_rows(entries: list[Line2D], columns: int) -> list[Line2D]:
+    """Returns a legend's entries in an order that reads row by row, where matplotlib fills column by column."""
+    return [entry for column in range(columns) for entry in entries[column::columns]]
 
 
-def _draw(shown: list[_Shown], styles: dict[str, _Style], axes: Axes) -> None:
+def _draw(shown: list[_Shown], styles: dict[str, LineStyle], axes: Axes) -> None:
     """Draws the runs of one panel thinly, and their means."""
     if not shown:
         return

@@ -69,7 +69,7 @@ def curve_line(runs: Sequence[Run], slot: int, label: str = "") -> Line:
     """Returns the mean smoothed curve of one condition's runs, with its band, at steps that all have, thinned."""
     shared = sorted(set.intersection(*(set(run.curve["step"]) for run in runs)))
     stride = max(1, min(_MOST_THINNED, len(shared) // _POINTS))
-    steps = shared[stride - 1 :: stride]
+    steps = shared[::-1][::stride][::-1]  # with the last, where the final score is
     tables = [run.curve[run.curve["step"].isin(steps)] for run in runs]
     mean, low, high = curve_band(np.array([table["smoothed"] for table in tables]))
     raw = np.array([table["return"] for table in tables])
@@ -107,6 +107,11 @@ def top_of(lines: Sequence[Line], least: float = 10) -> float:
     """Returns a round number above everything that lines show, raw values too."""
     highest = max([least, *(float(np.nanmax(each)) for line in lines for each in (line.mean, line.high, line.raw)
                             if each.size and not np.isnan(each).all())])  # fmt: skip
+    return rounded_up(highest)
+
+
+def rounded_up(highest: float) -> float:
+    """Returns the end of an axis with about four ticks that reaches `highest`."""
     unit = _step(highest, 4)
     return ceil(highest / unit) * unit
 
@@ -157,7 +162,8 @@ def _step(highest: float, count: int) -> float:
 
 def _ticks(highest: float, count: int) -> list[float]:
     step = _step(highest, count)
-    return [step * index for index in range(int(highest / step + 1e-9) + 1)]
+    ticks = [step * index for index in range(int(highest / step + 1e-9) + 1)]
+    return [*ticks, highest] if highest - ticks[-1] >= step / 2 else ticks
 
 
 def _short(value: float) -> str:

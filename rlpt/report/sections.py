@@ -12,8 +12,9 @@ import numpy as np
 from rlpt.manifest import Manifest
 from rlpt.number_text import counted, interval, span, task
 from rlpt.pipeline.jobs import Job, deciding_settings
+from rlpt.plots import line_styles
 from rlpt.report.agreement import Agreement, Direction, agreements, directions
-from rlpt.report.charts import Bar, Chart, Line, bar, chart, curve_line, end_of, top_of
+from rlpt.report.charts import Bar, Chart, Line, bar, chart, curve_line, end_of, rounded_up, top_of
 from rlpt.report.claims import Claim
 from rlpt.report.summaries import (
     PROFILE_THRESHOLDS,
@@ -129,7 +130,7 @@ def judged_claim(name: str, claim: Claim, judgements: list[Judgement]) -> Judged
     """Finds a common axis for all intervals of a claim; for returns it ends at ±1,000 at most."""
     known = [found.difference for each in judgements for found in each.findings if found.difference]
     widest = [abs(end) for each in known for end in ((each.low, each.high) if each.known else (each.value,))]
-    reach = max([*widest, 0.05 if claim.metric == "top1" else 150.0]) * 1.05
+    reach = rounded_up(max([*widest, 0.05 if claim.metric == "top1" else 150.0]))
     return JudgedClaim(name, claim, judgements, min(reach, _HIGHEST_RETURN))
 
 
@@ -139,9 +140,8 @@ def figures(manifests: Sequence[Manifest], data_sets: Sequence[DataSet]) -> list
     numbers: set[int] = set()
     for manifest in manifests:
         number = figure_number(manifest.name)
-        own = [_runs_of(manifest, number, data) for data in data_sets]
-        labels = [experiment.condition.label for experiment in manifest.experiments]
-        slots = {label: index % _SLOTS for index, label in enumerate(labels)}
+        own = [[run for run in data.runs if _shows(manifest, run, data)] for data in data_sets]
+        slots = _slots(manifest)
         limits = _limits([runs for data, runs in zip(data_sets, own, strict=True) if data.comparable], slots)
         rows = []
         for data, runs in zip(data_sets, own, strict=True):
@@ -156,14 +156,17 @@ def figures(manifests: Sequence[Manifest], data_sets: Sequence[DataSet]) -> list
         shown = [row for row in rows if row.panels]
         if any(row.data_set.profile for row in shown) or (shown and number not in numbers):
             numbers.add(number)  # the authors' curves alone need not be shown twice
-            found.append(Figure(manifest.name, manifest.title, rows, [(slots[label], label) for label in labels]))
+            found.append(Figure(manifest.name, manifest.title, rows, [(slot, label) for label, slot in slots.items()]))
     return found
 
 
-def _runs_of(manifest: Manifest, number: int, data: DataSet) -> list[Run]:
-    if data.profile:
-        return [run for run in data.runs if run.manifest == manifest.name]
-    return [run for run in data.runs if number and run.figure == number]
+def _shows(manifest: Manifest, run: Run, data: DataSet) -> bool:
+    """Whether a run belongs to the manifest's figure; the authors' do by its number."""
+    return run.manifest == manifest.name if data.profile else run.figure == figure_number(manifest.name)
+
+
+def _slots(manifest: Manifest) -> dict[str, int]:
+    return {label: slot % _SLOTS for label, slot in line_styles.slots(manifest).items()}
 
 
 def _lines(runs: Iterable[Run], slots: dict[str, int]) -> list[Line]:
@@ -188,7 +191,12 @@ def _panel(
     by_label = grouped(runs, lambda run: run.label)
     ends = "; ".join(f"{label}: final score {interval(mean_score(own, 'final'))}" for label, own in by_label.items())
     description = f"Training return over agent steps on {task(environment)}, {data.name}. {ends}."
-    return chart(task(environment), description, _lines(runs, slots), *limits, ("agent steps", "training return"))
+    return chart(task(environment), description, _lines(runs, slots), *limits, _axes(runs))
+
+
+def _axes(runs: Iterable[Run]) -> tuple[str, str]:
+    repeats = {(run.job.settings if run.job else Settings()).environment.action_repeat for run in runs}
+    return f"agent steps (each {span(repeats)} control steps)", "training return"
 
 
 def _repetitions(runs: list[Run]) -> str:
@@ -204,20 +212,21 @@ def _repetitions(runs: list[Run]) -> str:
     return ", ".join(parts)
 
 
-def statistics(data: DataSet) -> list[Statistics]:
-    """Returns the tables of every experiment that a data set has runs of."""
+def statistics(data: DataSet, manifests: Sequence[Manifest]) -> list[Statistics]:
+    """Returns the tables of every experiment that a data set has runs of; lines look as in its manifest's figure."""
     found = []
     for title, runs in grouped(data.runs, lambda run: run.experiment).items():
         across = across_tasks(runs)
-        found.append(Statistics(title, condition_summaries(runs), across, _profile_chart(title, across)))
+        slots = next((_slots(each) for each in manifests if _shows(each, runs[0], data)), None)
+        profile = _profile_chart(title, across, slots) if across else None
+        found.append(Statistics(title, condition_summaries(runs), across, profile))
     return found
 
 
-def _profile_chart(title: str, across: list[AcrossTasks]) -> Chart | None:
-    if not across:
-        return None
+def _profile_chart(title: str, across: list[AcrossTasks], slots: dict[str, int] | None) -> Chart:
     none = np.empty((0, 0))
-    lines = [Line(row.label, at % _SLOTS, PROFILE_THRESHOLDS, *row.profile, none) for at, row in enumerate(across)]
+    slots = slots or {row.label: at % _SLOTS for at, row in enumerate(across)}
+    lines = [Line(row.label, slots[row.label], PROFILE_THRESHOLDS, *row.profile, none) for row in across]
     description = "Share of runs, averaged over tasks, whose final score is above each value. " + "; ".join(
         f"{row.label}: {row.profile[0][len(PROFILE_THRESHOLDS) // 2]:.0%} above {PROFILE_THRESHOLDS[-1] / 2:.0f}"
         for row in across
@@ -239,7 +248,7 @@ def held_against(ours: DataSet, theirs: DataSet) -> Held:
             if published:
                 lines = [curve_line(published, 0, "authors"), curve_line(own, 1, "ours")]
                 title = f"{task(environment)}, {own[0].label}"
-                labels = ("agent steps", "training return")
+                labels = _axes([*own, *published])
                 text = f"Our curve over the authors': {title}."
                 panels.append(chart(title, text, lines, end_of([*own, *published]), top_of(lines), labels))
         overlays.append(Overlay(manifest, panels))

@@ -24,7 +24,7 @@ def render_page(name: str, context: dict[str, Any]) -> str:
         lstrip_blocks=True,
     )
     environment.filters |= {
-        key: getattr(number_text, key) for key in ("number", "signed", "counted", "interval", "gap", "task")
+        key: getattr(number_text, key) for key in ("number", "signed", "counted", "interval", "gap", "roughly", "task")
     }
     environment.globals |= {"ends": number_text.ends, "readings": readings}
 

@@ -5,12 +5,13 @@ difference, bootstrap and Student's (rlpt.stats.Difference): a few seeds make th
 All comparisons must hold for a claim to hold, which needs no correction; one that fails makes it fail.
 """
 
+import math
 from collections import Counter
 from collections.abc import Hashable, Mapping
 from dataclasses import dataclass
 from typing import Literal
 
-from rlpt.number_text import span
+from rlpt.number_text import roughly, span
 from rlpt.report.claims import MARGIN, Claim, Comparison, Expectation, Gain, Metric, listed
 from rlpt.results.records import DataSet
 from rlpt.stats import Difference, Interval, difference, probability_of_improvement, seeds_to_exclude
@@ -89,9 +90,9 @@ class Judgement:
         measured = [found for found in open_ones if found.difference and found.difference.known]
         if not measured:
             return "unknown (one run each: no deviation to go by)"
-        if any(found.seeds_needed is None for found in measured):
-            return "over 1,000"
-        return f"about {max(found.seeds_needed or 0 for found in measured):,}"
+        most = max(found.seeds_needed or math.inf for found in measured)
+        seeds = "over 1,000" if most == math.inf else f"about {roughly(int(most))}"
+        return f"{seeds}, for those that ran" if any(found.verdict == "not run" for found in self.findings) else seeds
 
 
 def judge(claim: Claim, data: DataSet) -> Judgement:

@@ -13,7 +13,7 @@ from rlpt.manifest import Manifest, load_manifest
 from rlpt.pipeline.jobs import Job, Selection, plan
 from rlpt.plots import encoder_curves
 from rlpt.plots.encoder_curves import draw_pretraining_curves
-from rlpt.plots.figure_files import COLOURS
+from rlpt.plots.line_styles import COLOURS
 from rlpt.runs.files import write_text
 from tests.conftest import REPOSITORY
 
@@ -90,8 +90,16 @@ def test_several_encoders_of_one_condition_have_their_own_names(
     manifest = load_manifest(EXPERIMENTS / "fig11_budget.toml", "lite")
     jobs = [job for job in plan(manifest) if job.stage == "pretrain" and "-t5000" in job.slug]
     found = legend_and_colours(manifest, jobs, tmp_path, monkeypatch)
-    assert found == dict(zip([job.slug for job in jobs], COLOURS, strict=False))
+    assert found == dict(zip([job.slug for job in jobs], COLOURS[1:], strict=False))
     assert len(found) == 3
+
+
+def test_an_encoder_that_several_conditions_share_has_its_own_name(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    manifest = load_manifest(EXPERIMENTS / "extra" / "head_init.toml", "lite")
+    jobs = [job for job in plan(manifest, Selection(environments=("reacher-easy",))) if job.stage == "pretrain"]
+    assert legend_and_colours(manifest, jobs, tmp_path, monkeypatch) == {jobs[0].slug: COLOURS[1]}
 
 
 def test_all_encoders_of_a_figure_look_different(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -100,8 +108,9 @@ def test_all_encoders_of_a_figure_look_different(tmp_path: Path, monkeypatch: py
     assert len(legend_and_colours(manifest, jobs, tmp_path, monkeypatch)) == len(jobs) == 9
     figure = drawn(manifest, tmp_path, monkeypatch)
     (axes,) = figure.axes
-    looks = {(line.get_color(), line.get_marker()) for line in axes.lines if line.get_linestyle() == "-"}
-    assert len(looks) == 9
+    looks = [(line.get_color(), line.get_marker()) for line in axes.lines if line.get_linestyle() == "-"]
+    assert len(set(looks)) == 9
+    assert len({marker for _, marker in looks}) == 5, "not by colour alone"
     (legend,) = figure.legends
     figure.draw_without_rendering()
     extent = legend.get_window_extent()

@@ -11,8 +11,8 @@ from PIL import Image
 from rlpt.manifest import Manifest, load_manifest
 from rlpt.pipeline.jobs import Curve, Selection, curves
 from rlpt.plots import learning_curves
-from rlpt.plots.figure_files import COLOURS
 from rlpt.plots.learning_curves import draw_learning_curves
+from rlpt.plots.line_styles import COLOURS
 from rlpt.runs.files import write_text
 from tests.conftest import REPOSITORY, write_finished_run
 
@@ -104,7 +104,3 @@ def test_the_legend_names_what_is_drawn_and_colours_stay(tmp_path: Path, monkeyp
     assert [text.get_text() for text in legend.get_texts()] == ["IK reacher"]
     assert {line.get_color() for line in figure.axes[0].lines if len(np.asarray(line.get_xdata()))} == {COLOURS[2]}
     assert "mean over 2 seeds, shaded the runs' range; thin: single runs" in " ".join(figure.get_supxlabel().split())
-
-
-def test_36_conditions_look_different() -> None:
-    assert len({(style.colour, str(style.dashes)) for style in map(learning_curves._style, range(36))}) == 36
