@@ -49,7 +49,7 @@ def draw_clip(axes: Axes, number: int, name: str, settings: EnvironmentSettings,
         if (data / "videos" / clip.file).exists():
             raise
         axes.set_facecolor("0.93")
-        text = fill(f"video {number} is not in {data / 'videos'}: rlpt data videos", 36)
+        text = fill(f"video {number} is not in {data / 'videos'}:", 36) + "\nrlpt data videos"
         axes.text(0.5, 0.5, text, transform=axes.transAxes, ha="center", va="center", fontsize=7)
         return
     axes.imshow(rendered(name, settings, load_video(path, settings.size)))

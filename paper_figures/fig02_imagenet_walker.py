@@ -21,7 +21,7 @@ from rlpt.manifest import Manifest
 from rlpt.plots.figure_files import figure_command
 from rlpt.settings import Settings
 
-TITLE = "Figure 2: ImageNet samples and walker observations"
+TITLE = "Figure 2: images to classify, and walker observations"
 SIDE = 3
 "Images along each side of a grid."
 

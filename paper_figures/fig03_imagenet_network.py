@@ -45,7 +45,7 @@ def draw_encoder(diagram: Diagram, images: int, encoder: list[LayerDescription])
     diagram.label((2.86, 2.62), f"encoder $f_θ$\n{count_parameters(encoder)} parameters")
     height = 0.6 if apart else 2.2
     for number, y in enumerate(ROWS if apart else ROWS[1:2]):
-        text = f"{lines}\n(group {number + 1})" if apart else lines
+        text = f"{lines}\n(group {number + 1} of {images})" if apart else lines
         diagram.box((2.14, y - height / 2), (1.44, height), text, "Conv")
 
 

@@ -66,10 +66,11 @@ def main(debug: bool) -> None:
 
     \b
     Examples:
-      rlpt doctor                                      is this machine ready?
-      rlpt plan experiments/fig08_ik.toml              what would run, and how large it gets
-      rlpt run experiments/demo.toml --jobs 2          the paper's central comparison in minutes
-      rlpt train experiments/fig08_ik.toml --profile lite --env reacher-easy --condition baseline --seed 37
+      rlpt doctor                              is this machine ready?
+      rlpt plan experiments/fig08_ik.toml      what would run, how large it gets
+      rlpt run experiments/demo.toml --jobs 2  the central comparison, in minutes
+      rlpt train experiments/fig08_ik.toml --profile lite \\
+        --env reacher-easy --condition baseline --seed 37
     """
 
 

@@ -56,13 +56,19 @@ def read_toml(path: Path) -> Table:
     try:
         return tomli.loads(path.read_text(encoding="utf-8-sig"))
     except FileNotFoundError:
-        raise UsageError(f"{path}: no such file") from None
+        raise UsageError(f"{path}: no such file{_near(path)}") from None
     except IsADirectoryError:
         raise UsageError(f"{path}: a folder: name a TOML file in it") from None
     except UnicodeDecodeError as error:
         raise UsageError(f"{path}: not readable as TOML: {error}: save it as UTF-8") from None
     except (OSError, ValueError, RecursionError) as error:
         raise UsageError(f"{path}: not readable as TOML: {error or 'nested too deeply'}") from None
+
+
+def _near(path: Path) -> str:
+    """Names a file in the same folder whose name is similar."""
+    nearest = difflib.get_close_matches(path.name, [other.name for other in path.parent.glob(f"*{path.suffix}")], 1)
+    return f"; did you mean {path.with_name(nearest[0])}?" if nearest else ""
 
 
 def parse_override(text: str) -> Table:

@@ -6,12 +6,12 @@ from typing import Any
 
 import click
 
-from rlpt.commands.options import FolderOrFile, data_option, runs_option, scale_options, selection_options
+from rlpt.commands.options import FolderOrFile, ManifestFile, data_option, runs_option, scale_options, selection_options
 from rlpt.errors import UsageError
 
 
 @click.command()
-@click.argument("manifest", type=FolderOrFile())
+@click.argument("manifest", type=ManifestFile())
 @scale_options
 @selection_options
 @runs_option
@@ -31,13 +31,12 @@ def plot(
       rlpt plot fig04
       rlpt plot fig11 --profile lite --runs results/lite/fig11
     """
-    source = manifest if manifest.suffix == ".toml" else _named(manifest)
-    if source.suffix == ".toml":
+    if manifest.suffix == ".toml":
         from rlpt.manifest import load_manifest
         from rlpt.pipeline.jobs import Selection, plan
         from rlpt.plots.learning_curves import draw_figures
 
-        loaded, selection = load_manifest(source, profile, overrides), Selection(**selected)
+        loaded, selection = load_manifest(manifest, profile, overrides), Selection(**selected)
         for path in draw_figures(loaded, selection, runs):
             click.echo(f"figure: {path}")
         if not any(job.folder(runs).newest().is_dir() for job in plan(loaded, selection)):
@@ -46,23 +45,21 @@ def plot(
     if overrides or any(selected.values()):
         raise UsageError(f"{manifest} shows no runs: leave out --set, --env, --condition, --seed and --video")
     options = ["--data", str(data), "--out", str(runs / "figures"), *(["--profile", profile] if profile else [])]
-    runpy.run_path(str(source))["main"](options)
+    runpy.run_path(str(_script(manifest)))["main"](options)
 
 
-def _named(figure: Path) -> Path:
-    """Returns the manifest of a figure such as "fig08", or the script of one that shows no runs."""
+def _script(figure: Path) -> Path:
+    """Returns the script of a figure that shows no runs, such as "fig04"."""
     from rlpt.checkout import in_checkout
 
-    places = ((in_checkout("experiments"), ".toml"), (in_checkout("paper_figures"), ".py"))
-    for folder, suffix in places:
-        for path in folder.glob("fig*_*" + suffix):
-            if str(figure) == path.name.partition("_")[0]:
-                return path
+    for path in in_checkout("paper_figures").glob("fig*_*.py"):
+        if str(figure) == path.name.partition("_")[0]:
+            return path
     raise UsageError(f"{figure}: neither a manifest (.toml) nor one of the paper's figures, fig01 to fig11")
 
 
 @click.command()
-@click.argument("manifests", metavar="[MANIFEST]...", nargs=-1, type=FolderOrFile())
+@click.argument("manifests", metavar="[MANIFEST]...", nargs=-1, type=ManifestFile())
 @click.option(
     "--profile",
     "profiles",

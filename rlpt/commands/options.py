@@ -1,6 +1,7 @@
 """Arguments and options that several commands share, and what they are turned into."""
 
 import math
+import re
 from collections.abc import Callable
 from functools import wraps
 from pathlib import Path
@@ -8,9 +9,12 @@ from typing import Any
 
 import click
 
+from rlpt.checkout import ROOT
 from rlpt.errors import UsageError
 
 Command = Callable[..., Any]
+
+_FIGURE = re.compile(r"fig\d\d")
 
 
 class FolderOrFile(click.Path):
@@ -25,6 +29,16 @@ class FolderOrFile(click.Path):
         if not str(value):
             self.fail("an empty path; name a folder or file", parameter, context)
         return super().convert(value, parameter, context)
+
+
+class ManifestFile(FolderOrFile):
+    """A TOML file, or the paper's figure that one in experiments/ is for, such as "fig08"."""
+
+    def convert(self, value: Any, parameter: click.Parameter | None, context: click.Context | None) -> Any:
+        """Returns a Path."""
+        path = super().convert(value, parameter, context)
+        known = sorted((ROOT / "experiments").glob(f"{path}_*.toml")) if _FIGURE.fullmatch(str(path)) else []
+        return known[0] if known and not path.exists() else path
 
 
 class Amount(click.FloatRange):
@@ -159,7 +173,7 @@ def takes_manifest(command: Command) -> Command:
         selection = Selection(environments, conditions, seeds, videos)
         return command(load_manifest(manifest, profile, overrides), selection, **others)
 
-    argument = click.argument("manifest", type=FolderOrFile())
+    argument = click.argument("manifest", type=ManifestFile())
     return _options(argument, scale_options, selection_options)(load)
 
 

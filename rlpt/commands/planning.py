@@ -8,7 +8,7 @@ import click
 
 from rlpt.commands.cluster import print_scripts
 from rlpt.commands.options import (
-    FolderOrFile,
+    ManifestFile,
     runs_option,
     scale_options,
     selection_options,
@@ -25,7 +25,7 @@ if TYPE_CHECKING:
 
 
 @click.command()
-@click.argument("manifests", metavar="MANIFEST...", nargs=-1, required=True, type=FolderOrFile())
+@click.argument("manifests", metavar="MANIFEST...", nargs=-1, required=True, type=ManifestFile())
 @scale_options
 @selection_options
 @click.option("--json", "as_json", is_flag=True, help="Print a list of jobs for programs.")

@@ -9,6 +9,7 @@ import click
 
 from rlpt.commands.options import (
     FolderOrFile,
+    ManifestFile,
     data_option,
     deterministic_option,
     device_option,
@@ -59,7 +60,7 @@ def _find_run(run: str, runs: Path) -> Path:
 
 
 @click.command()
-@click.argument("path", metavar="RUN|MANIFEST", type=FolderOrFile())
+@click.argument("path", metavar="RUN|MANIFEST", type=ManifestFile())
 @scale_options
 @selection_options
 @click.option("--kills", type=click.IntRange(min=0), default=3, show_default=True, help="Kills per job of MANIFEST.")
@@ -193,7 +194,7 @@ def collect(manifest: "Manifest", selection: "Selection", runs: Path, out: Path)
     says what was run, what came out, with intervals, and what did not. Called again, it adds what is new.
 
     \b
-    Example: rlpt collect experiments/fig08_ik.toml --profile lite --env reacher-easy --out results/lite/fig08
+    Example: rlpt collect fig08 --profile lite --env reacher-easy --out results/lite/fig08
     """
     from rlpt.pipeline.jobs import Selection, plan
     from rlpt.plots.learning_curves import draw_figures

@@ -66,7 +66,7 @@ generate = _stage_command(
     """Stage 1: transitions from random actions. Inverse kinematics learns from them.
 
     \b
-    Example: rlpt generate experiments/fig08_ik.toml --env reacher-easy --condition ik-reacher --threads 16
+    Example: rlpt generate experiments/fig08_ik.toml --env reacher-easy --threads 16
     """,
 )
 pretrain = _stage_command(
@@ -82,7 +82,7 @@ train = _stage_command(
     """Stage 3: Soft Actor-Critic, from scratch or from an encoder.
 
     \b
-    Example: rlpt train experiments/fig08_ik.toml --env walker-walk --condition baseline --seed 42 --device cuda
+    Example: rlpt train fig08 --env walker-walk --condition baseline --seed 42
     """,
 )
 
@@ -105,7 +105,7 @@ def run(
     Examples:
       rlpt run experiments/demo.toml --jobs 2
       rlpt run experiments/fig08_ik.toml --profile smoke --jobs 2
-      rlpt run experiments/fig08_ik.toml --executor slurm --gres gpu:1 --time 24:00:00
+      rlpt run fig08 --executor slurm --gres gpu:1 --time 24:00:00
     """
     from rlpt.pipeline.jobs import plan
     from rlpt.plots.learning_curves import draw_figures

@@ -10,12 +10,14 @@ from rich.console import Console
 from rich.markup import escape
 from rich.table import Table
 
+from rlpt.number_text import counted
 from rlpt.pipeline.estimates import disk_bytes, gpu_hours, replay_bytes, steps
 from rlpt.pipeline.execution import progress_of
 from rlpt.pipeline.jobs import Job
 from rlpt.runs.checksums import PROVENANCE_FILE, read_provenance
 from rlpt.runs.folder import SESSIONS_FILE
-from rlpt.runs.provenance import read_sessions
+from rlpt.runs.provenance import read_sessions, version_text
+from rlpt.settings import EncoderSettings
 from rlpt.slurm.queue import QueuedTask
 
 _STYLES = {"done": "green", "running": "cyan", "paused": "yellow", "failed": "red", "missing": "dim"}
@@ -28,10 +30,17 @@ def _console() -> Console:
     return Console(highlight=False) if sys.stdout.isatty() else Console(highlight=False, width=_WIDTH)
 
 
-def _print(console: Console, table: Table) -> None:
-    """Prints a table, without its last column where that does not fit: ids stay whole, to be copied."""
-    if console.measure(table, options=console.options.update(max_width=10_000)).maximum > console.width:
-        table.columns.pop()
+def _print(console: Console, table: Table, *spare: str) -> None:
+    """Prints a table, without as many of its `spare` columns as do not fit: ids stay whole, to be copied."""
+
+    def width() -> int:
+        return console.measure(table, options=console.options.update(max_width=10_000)).maximum
+
+    for header in spare:
+        if width() > console.width:
+            table.columns = [column for column in table.columns if column.header != header]
+    # The terminal may break a line, but not the table an id.
+    console.width = max(console.width, width())
     console.print(table)
 
 
@@ -53,8 +62,8 @@ def plan_table(plans: dict[Path, list[Job]], conditions: Mapping[str, list[str]]
         table.add_column("for")
         for job in distinct.values():
             whom, needs = ", ".join(conditions[job.id]), ", ".join(needed.id for needed in job.inputs) or "–"
-            table.add_row(job.stage, job.id, needs, f"{steps(job):,}", _megabytes(disk_bytes(job)), whom)
-        _print(console, table)
+            table.add_row(job.stage, job.id, needs, f"{steps(job):,}", _size(disk_bytes(job)), whom)
+        _print(console, table, "for", "needs")
     else:
         table = Table("manifest", box=None, header_style="bold")
         for stage in _UNITS:
@@ -74,12 +83,13 @@ def _print_sums(console: Console, jobs: list[Job]) -> None:
         own = [job for job in jobs if job.stage == stage]
         if own:
             total, hours = sum(map(steps, own)), sum(map(gpu_hours, own))
-            cost = f", {hours:,.0f} GPU hours at the authors' speed" if hours >= 1 else ""
+            known = hours >= 1 and all(job.settings.encoder.crop == EncoderSettings().crop for job in own)
+            cost = f", {hours:,.0f} GPU hours at the authors' speed" if known else ""  # which is of their images' size
             console.print(f"{len(own):>4} {stage:<9} {total:>12,} {unit}{cost}")
-    console.print(f"     disk      {_megabytes(sum(map(disk_bytes, jobs))):>12}")
+    console.print(f"     disk      {_size(sum(map(disk_bytes, jobs))):>12}")
     replay = max(map(replay_bytes, jobs), default=0)
     if replay:
-        console.print(f"     and, while it runs, for each training job's replay {_megabytes(replay)}")
+        console.print(f"     and, while it runs, for each training job's replay {_size(replay)}")
 
 
 def status_table(
@@ -110,7 +120,7 @@ def status_table(
         place = [f"{task.id} {task.state.lower()} ({task.reason})" if task else ""] if queued else []
         table.add_row(f"[{_STYLES[state]}]{state}[/]", *place, job.stage, job.id, note, ", ".join(conditions[job.id]))
     console = _console()
-    _print(console, table)
+    _print(console, table, "for")
     waiting = sum(job.id in queued for job in jobs)
     sums = [
         *(f"{number} {state}" for state, number in count.items()),
@@ -119,8 +129,10 @@ def status_table(
     console.print(", ".join(sums))
 
 
-def _megabytes(size: int) -> str:
-    return f"{size / 1e6:,.1f} MB"
+def _size(count: int) -> str:
+    """Returns "1.4 MB" or the like."""
+    unit, factor = next((each for each in (("GB", 1e9), ("MB", 1e6)) if count >= each[1]), ("kB", 1e3))
+    return f"{count / factor:,.1f} {unit}"
 
 
 def run_tables(folder: Path) -> None:
@@ -140,9 +152,11 @@ def run_tables(folder: Path) -> None:
         facts.add_row(
             "manifest", f"{manifest['file']} ({manifest['sha256'][:12]}…), profile {manifest['profile']}{overrides}"
         )
-    for key in ("code", "packages", "locks", "container"):
+    if record.get("code"):
+        facts.add_row("code", version_text(record["code"]))
+    for key in ("packages", "locks", "container"):
         if record.get(key):
-            facts.add_row(key, ", ".join(f"{name} {value}" for name, value in record[key].items()))
+            facts.add_row(key, ", ".join(f"{name} {_shortened(value)}" for name, value in record[key].items()))
     for number, session in enumerate(record["sessions"], 1):
         facts.add_row(f"session {number}", _describe_session(session))
     console.print(facts)
@@ -159,6 +173,12 @@ def run_tables(folder: Path) -> None:
     console.print((folder / "settings.yaml").read_text(encoding="utf-8").rstrip(), markup=False)
 
 
+def _shortened(value: object) -> str:
+    """Returns a version as it is, and a SHA-256 as its beginning."""
+    text = str(value)
+    return f"{text[:12]}…" if len(text) == 64 else text
+
+
 def _describe_session(session: dict[str, Any]) -> str:
     machine = session["machine"]
     seconds = session.get("seconds")  # a killed one's are not known
@@ -167,5 +187,6 @@ def _describe_session(session: dict[str, Any]) -> str:
     renderer = f", rendered by {session['renderer']}" if session["renderer"] else ""
     return (
         f"{session['started']}, {lasted}; {machine['host']}: {machine['processor']}, {machine['cores']} cores{gpu}"
-        f"{renderer}; {session['threads']} threads, load {session['load']}; commit {(session['commit'] or '–')[:9]}"
+        f"{renderer}; {counted(session['threads'], 'thread')}, load {session['load']}; "
+        f"commit {(session['commit'] or '–')[:9]}"
     )
