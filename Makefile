@@ -1,6 +1,7 @@
 # The front door: `make` lists what there is.
 RUNS    ?= runs
 # However it was typed, and not empty.
+$(if $(word 2,$(RUNS)),$(error RUNS: one folder, without blanks in its name))
 override RUNS := $(patsubst $(CURDIR)/%,%,$(patsubst ./%,%,$(or $(RUNS),runs)))
 # What is kept in the repository lies in results/<profile>/<figure>.
 KEPT    := $(patsubst %/,%,$(filter results/%,$(RUNS)))
@@ -28,8 +29,10 @@ SIF       ?= rlpt.sif
 IMAGE_FLAGS ?=
 SIF_FLAGS ?= --force
 VERSION    = $(shell sed -n 's/^version = "\(.*\)"/\1/p' pyproject.toml)
-COMMIT     = $(shell git describe --always --abbrev=40 --dirty --exclude='*')
-EPOCH      = $(shell git log -1 --format=%ct)
+# As rlpt/runs/provenance.py asks git: nothing where this is no checkout, whatever lies around it.
+GIT        = $(if $(wildcard .git),env -u GIT_DIR -u GIT_WORK_TREE git -c safe.directory=$(CURDIR),false)
+COMMIT     = $(shell $(GIT) rev-parse HEAD)$(if $(shell $(GIT) status --porcelain -- rlpt install pyproject.toml),-dirty)
+EPOCH      = $(or $(shell $(GIT) log -1 --format=%ct),315532800)
 # The same names in Dockerfile and Apptainer.def.
 BUILD_ARGS = $(foreach value,$(if $(BASE_IMAGE),BASE_IMAGE=$(BASE_IMAGE)) $(if $(TORCH),TORCH=$(TORCH)) \
   RLPT_VERSION=$(VERSION) RLPT_COMMIT=$(COMMIT),--build-arg $(value))
@@ -114,7 +117,8 @@ sif: ## Build the Apptainer image rlpt.sif (APPTAINER= names another program)
 	$(APPTAINER) build $(SIF_FLAGS) $(if $(BOOTSTRAP),--build-arg BOOTSTRAP=$(BOOTSTRAP)) $(BUILD_ARGS) $(SIF) Apptainer.def
 
 clean-runs: ## Delete all runs, after asking
-	@printf 'Delete %s with all results? [y/N] ' "$(RUNS)"; read answer; [ "$$answer" = y ] && rm -rf "$(RUNS)" || echo "nothing deleted"
+	@printf 'Delete %s with all results? [y/N] ' "$(RUNS)"; read answer; \
+	if [ "$$answer" = y ]; then rm -rf "$(RUNS)"; else echo "nothing deleted"; fi
 
 lock: ## Write the lock files anew from pyproject.toml (needs uv)
 	./install/lock.sh

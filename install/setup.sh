@@ -10,6 +10,9 @@
 #   RENDER=yes|no       whether this machine is to render; a login node that only submits need not (default: yes)
 set -euo pipefail
 cd "$(dirname "$0")/.."
+# pip would take what a cluster's module puts there for installed, without a look at hashes, and a site may prefer --user.
+unset PYTHONPATH PYTHONHOME
+export PIP_USER=0
 
 fail() { echo "setup: $*" >&2; exit 1; }
 

@@ -70,3 +70,33 @@ def test_what_has_to_be_rendered_is_left_out_where_nothing_renders(checkout: Pat
     drawn = make(checkout, "--dry-run", "figures")
     assert "paper_figures/fig01_tasks.py" in drawn
     assert "not drawn" not in drawn
+
+
+def test_one_folder_of_runs_has_no_blanks(checkout: Path) -> None:
+    with pytest.raises(subprocess.CalledProcessError) as refused:
+        make(checkout, "--dry-run", "clean-runs", "RUNS=a  b")
+    assert "RUNS: one folder, without blanks in its name" in refused.value.stderr
+
+
+def test_an_image_of_no_checkout_has_no_commit_and_a_date_all_the_same(checkout: Path) -> None:
+    """As an archive that is unpacked inside another repository."""
+    subprocess.run(["git", "init", "-q", checkout.parent], check=True)
+    built = make(checkout, "--dry-run", "image", "BUILDER=podman")
+    assert "--timestamp 315532800 " in built
+    assert "RLPT_COMMIT= " in built
+
+
+def test_an_image_names_the_commit_of_the_checkout(
+    checkout: Path, tmp_path_factory: pytest.TempPathFactory, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    identity = ["-c", "user.name=A", "-c", "user.email=a@example.org"]
+    for command in (["init", "-q"], [*identity, "commit", "-q", "--allow-empty", "-m", "one"]):
+        subprocess.run(["git", "-C", checkout, *command], check=True)
+    found = subprocess.run(["git", "-C", checkout, "rev-parse", "HEAD"], capture_output=True, text=True, check=True)
+    other = tmp_path_factory.mktemp("other")
+    subprocess.run(["git", "init", "-q", other], check=True)
+    monkeypatch.setenv("GIT_DIR", str(other / ".git"))  # as in a hook
+    commit = found.stdout.strip()
+    assert f"RLPT_COMMIT={commit}-dirty " in make(checkout, "--dry-run", "image", "BUILDER=podman"), (
+        "pyproject.toml is new"
+    )

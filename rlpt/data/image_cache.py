@@ -37,6 +37,7 @@ from rlpt.data.image_folder import (
 )
 from rlpt.errors import Busy, UsageError
 from rlpt.progress import Report, progress_bar
+from rlpt.runs.files import remove_leftovers
 from rlpt.runs.locks import claimed
 from rlpt.runs.provenance import available_cores
 
@@ -93,6 +94,7 @@ def load_split(
         try:
             with claimed(file.with_name(f".{file.name}.lock")):
                 if _read_cache(file, source) is None:  # nobody has built it meanwhile
+                    remove_leftovers(file.parent, f"{file.stem}-")
                     _build_cache(file, source, files, classes, size, workers, report)
         except Busy:
             report(0, "waiting for another process, which decodes these images")

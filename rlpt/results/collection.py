@@ -83,7 +83,8 @@ def _copy_finished(source: RunFolder, kept: RunFolder) -> None:
 
 def _copy_unfinished(source: RunFolder, kept: RunFolder) -> None:
     with whole_folder(kept.partial) as aside:
-        for path in (path for pattern in _UNFINISHED_PATTERNS for path in source.partial.glob(pattern)):
+        found = (path for pattern in _UNFINISHED_PATTERNS for path in source.partial.glob(pattern))
+        for path in (path for path in found if not path.is_symlink()):  # a job makes none: it would lead elsewhere
             text = path.read_bytes()
             (aside / path.name).write_bytes(text[: text.rfind(b"\n") + 1])  # a job may be writing the next row just now
         sessions = read_sessions(source.partial / SESSIONS_FILE)

@@ -2,14 +2,25 @@
 
 import hashlib
 from collections.abc import Iterable
-from pathlib import Path
+from pathlib import Path, PurePosixPath
 from typing import Annotated, Any
 
-from pydantic import BaseModel, Field
+from pydantic import AfterValidator, BaseModel, Field
 
 from rlpt.errors import UsageError
 
 PROVENANCE_FILE = "provenance.json"
+
+
+def _inside(name: str) -> str:
+    """Accepts names of files below a folder: a record from elsewhere must not name others."""
+    path = PurePosixPath(name)
+    if path.is_absolute() or ".." in path.parts or not path.parts:
+        raise ValueError("not below the run's folder")
+    return name
+
+
+_Name = Annotated[str, AfterValidator(_inside)]
 
 
 class Recorded(BaseModel):
@@ -20,9 +31,9 @@ class Recorded(BaseModel):
 
 
 class _Input(BaseModel):
-    stage: str
-    id: str
-    file: str
+    stage: _Name
+    id: _Name
+    file: _Name
     sha256: str
 
 
@@ -40,7 +51,7 @@ class _Record(BaseModel, extra="allow"):
     job: dict[str, str]
     manifest: dict[str, Any] | None = None
     inputs: list[_Input] = []
-    outputs: dict[str, Recorded]
+    outputs: dict[_Name, Recorded]
     code: dict[str, Any]
     packages: dict[str, str]
     left_out: list[str] = []  # of the outputs, by a collection of what is small

@@ -1,11 +1,12 @@
 """Files that appear whole or not at all."""
 
 import errno
+import glob
 import json
 import os
 import re
+import secrets
 import shutil
-import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -24,18 +25,27 @@ TEMPORARY_PREFIX = ".rlpt-"
 def whole_file(path: Path) -> Iterator[Path]:
     """Yields a path to write to, in the same folder; when the block ends well it becomes `path`, else it vanishes."""
     path.parent.mkdir(parents=True, exist_ok=True)
-    handle, name = tempfile.mkstemp(prefix=f"{TEMPORARY_PREFIX}{path.stem}-", suffix=path.suffix, dir=path.parent)
-    os.close(handle)
-    aside = Path(name)
+    aside = _aside(path, path.suffix)
+    aside.touch(exist_ok=False)
     try:
         yield aside
         with aside.open("rb") as file:
             os.fsync(file.fileno())
-        aside.chmod(0o644)
         aside.replace(path)
         sync_folder(path.parent)
     finally:
         aside.unlink(missing_ok=True)
+
+
+def _aside(path: Path, suffix: str = "") -> Path:
+    """Returns an unused name beside `path`; what is made there has the permissions that the user's umask leaves."""
+    return path.with_name(f"{TEMPORARY_PREFIX}{path.stem}-{secrets.token_hex(4)}{suffix}")
+
+
+def remove_leftovers(folder: Path, beginning: str = "") -> None:
+    """Deletes files that `whole_file` had begun when it was killed, of those whose names begin like this."""
+    for leftover in folder.glob(f"{TEMPORARY_PREFIX}{glob.escape(beginning)}*"):
+        leftover.unlink(missing_ok=True)
 
 
 @contextmanager
@@ -47,10 +57,10 @@ def whole_folder(path: Path) -> Iterator[Path]:
         OSError: if `path` is there by then, and is not an empty folder.
     """
     make_folder(path.parent)
-    aside = Path(tempfile.mkdtemp(prefix=f"{TEMPORARY_PREFIX}{path.name}-", dir=path.parent))
+    aside = _aside(path)
+    aside.mkdir()
     try:
         yield aside
-        aside.chmod(0o755)
         aside.replace(path)
     finally:
         shutil.rmtree(aside, ignore_errors=True)
@@ -85,7 +95,9 @@ def make_folder(path: Path) -> None:
 def sync_files(folder: Path) -> None:
     """Makes sure that everything below a folder outlasts a loss of power."""
     for path in folder.rglob("*"):
-        if path.is_file():
+        if path.is_dir():
+            sync_folder(path)
+        else:
             with path.open("rb") as file:
                 os.fsync(file.fileno())
     sync_folder(folder)

@@ -3,6 +3,8 @@
 A job works in `<runs>/<stage>/<id>.partial` and the folder becomes `<runs>/<stage>/<id>` when it is done.
 """
 
+import os
+import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
@@ -12,7 +14,7 @@ import yaml
 
 from rlpt.errors import Busy, UsageError
 from rlpt.runs.checksums import PROVENANCE_FILE, checksums
-from rlpt.runs.files import TEMPORARY_PREFIX, sync_files, sync_folder, write_json, write_text
+from rlpt.runs.files import TEMPORARY_PREFIX, remove_leftovers, sync_files, sync_folder, write_json, write_text
 from rlpt.runs.interruption import Paused
 from rlpt.runs.locks import claimed, is_claimed
 from rlpt.runs.provenance import describe_session
@@ -51,6 +53,15 @@ class RunFolder:
         """Says whether the run is finished."""
         return self.path.is_dir()
 
+    def _is_done_by_now(self) -> bool:
+        """Says whether the run is finished, whatever this machine remembers of the folder.
+
+        A network file system's client believes for half a minute what it last saw there, unless it has changed the
+        folder itself.
+        """
+        with tempfile.NamedTemporaryFile(prefix=TEMPORARY_PREFIX, dir=self.path.parent):
+            return any(entry.name == self.path.name for entry in os.scandir(self.path.parent))
+
     def newest(self) -> Path:
         """Returns the folder that holds its files: the finished one, or the one that is worked on, if there is any."""
         return self.path if self.is_done() else self.partial
@@ -76,15 +87,14 @@ class RunFolder:
             UsageError: if the runs folder cannot be written.
         """
         with claimed(self._lock):
-            if self.is_done():
+            if self._is_done_by_now():
                 raise Busy(f"{self.path}: another process has just finished this run")
             for place in (self.path, self.partial):
                 if place.is_symlink() or (place.exists() and not place.is_dir()):
                     raise UsageError(f"{place}: is in the way of a run's folder: move it away")
             self.partial.mkdir(exist_ok=True)
             (self.partial / _ERROR_FILE).unlink(missing_ok=True)
-            for leftover in self.partial.glob(f"{TEMPORARY_PREFIX}*"):  # of a write that was killed
-                leftover.unlink(missing_ok=True)
+            remove_leftovers(self.partial)
             write_text(self.partial / "settings.yaml", yaml.safe_dump(settings, sort_keys=False))
             with describe_session(self.partial / SESSIONS_FILE, self._renders, how) as session:
                 try:

@@ -65,7 +65,7 @@ def is_claimed(path: Path) -> bool:
     try:
         with path.open("r", encoding="utf-8") as file:
             return not _locked(file, fcntl.LOCK_SH, attempts=1) or _is_held_elsewhere(file, path)
-    except OSError:
+    except (OSError, UsageError):
         return False
 
 
@@ -73,20 +73,31 @@ def _locked(file: IO[str], kind: int, attempts: int = _ATTEMPTS) -> bool:
     """Takes the lock, unless another process has it for longer than a look at the state takes."""
     for attempt in range(attempts):
         try:
-            fcntl.flock(file, kind | fcntl.LOCK_NB)
+            lock_file(file, kind | fcntl.LOCK_NB)
         except BlockingIOError:
             if attempt + 1 < attempts:
                 time.sleep(_PAUSE_SECONDS)
-        except OSError as error:
-            if error.errno not in _UNSUPPORTED:
-                raise
-            raise UsageError(
-                f"{file.name}: this file system has no locks ({error.strerror}): mount it with flock, "
-                "or choose another folder"
-            ) from None
         else:
             return True
     return False
+
+
+def lock_file(file: IO[str], kind: int) -> None:
+    """Takes the system's lock of a file, as `fcntl.flock` does.
+
+    Raises:
+        UsageError: if the file system has none.
+        OSError: if another process has it, and `kind` says not to wait.
+    """
+    try:
+        fcntl.flock(file, kind)
+    except OSError as error:
+        if error.errno not in _UNSUPPORTED:
+            raise
+        raise UsageError(
+            f"{file.name}: this file system has no locks ({error.strerror}): mount it with flock, "
+            "or choose another folder"
+        ) from None
 
 
 def _holder(file: IO[str]) -> dict[str, Any]:
@@ -106,8 +117,12 @@ def _is_held_elsewhere(file: IO[str], path: Path) -> bool:
     """Says whether another machine's holder has touched the file lately, by the storage's own clock."""
     if _holder(file).get("host", socket.gethostname()) == socket.gethostname():
         return False  # on this machine the system's lock tells
-    with tempfile.TemporaryFile(dir=path.parent) as now:
-        return os.fstat(now.fileno()).st_mtime - os.fstat(file.fileno()).st_mtime < _STALE_SECONDS
+    try:
+        with tempfile.TemporaryFile(dir=path.parent) as clock:
+            now = os.fstat(clock.fileno()).st_mtime
+    except OSError:  # a reader who may not write there has its own clock alone
+        now = time.time()
+    return now - os.fstat(file.fileno()).st_mtime < _STALE_SECONDS
 
 
 def _write(file: IO[str], text: str) -> None:

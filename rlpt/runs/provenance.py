@@ -19,6 +19,7 @@ from rlpt.errors import UsageError
 from rlpt.runs.checksums import file_sha256
 from rlpt.runs.files import write_json
 
+_CPU_LIMIT = Path("/sys/fs/cgroup/cpu.max")
 PACKAGES = ("torch", "mujoco", "dm-control", "numpy", "h5py", "safetensors", "av", "pillow")
 
 
@@ -50,8 +51,10 @@ def version_text(code: Mapping[str, Any]) -> str:
 def _git(root: Path, *arguments: str) -> str | None:
     try:
         # `git status` would hold the index's lock for a moment; a job that is killed then leaves it behind.
-        command = ["git", "--no-optional-locks", "-C", str(root), *arguments]
-        done = subprocess.run(command, capture_output=True, text=True, check=True)
+        # Another user's checkout is refused unless it is called safe. GIT_DIR and the like mean other repositories.
+        command = ["git", "--no-optional-locks", "-c", f"safe.directory={root}", "-C", str(root), *arguments]
+        variables = {name: value for name, value in os.environ.items() if not name.startswith("GIT_")}
+        done = subprocess.run(command, env=variables, capture_output=True, text=True, check=True)
     except (OSError, subprocess.CalledProcessError):
         return None
     return done.stdout.strip()
@@ -97,8 +100,20 @@ def machine() -> dict[str, Any]:
 
 
 def available_cores() -> int:
-    """Returns how many cores this process may use."""
-    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+    """Returns how many cores this process may use: those it is bound to, or fewer by Slurm's or a container's word."""
+    bound = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+    of_task = os.environ.get("SLURM_CPUS_PER_TASK", "")
+    limits = [bound, int(of_task) if of_task.isdecimal() else bound, _quota() or bound]
+    return max(1, min(limits))
+
+
+def _quota() -> int | None:
+    """Returns the cores that this control group may use, rounded up, as `docker run --cpus` limits them."""
+    try:
+        quota, period = _CPU_LIMIT.read_text(encoding="ascii").split()
+        return None if quota == "max" else -(-int(quota) // int(period))
+    except (OSError, ValueError):
+        return None
 
 
 def _processor() -> str:

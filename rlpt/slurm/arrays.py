@@ -7,6 +7,7 @@ from dataclasses import dataclass, replace
 from importlib import resources
 from pathlib import Path
 
+from rlpt.errors import UsageError
 from rlpt.manifest import Manifest
 from rlpt.pipeline.execution import Execution
 from rlpt.pipeline.jobs import Job, Stage
@@ -112,12 +113,15 @@ def _device(array: Array, wanted: str, gres: str) -> str:
 
 
 def _requests(array: Array, runs: Path, settings: SlurmSettings) -> list[str]:
+    for folder in (runs.absolute(), Path.cwd()):
+        if "\\" in str(folder):
+            raise UsageError(f"{folder}: Slurm leaves out the backslash: choose a folder without")
     throttle = f"%{settings.array_parallelism}" if settings.array_parallelism else ""
     wanted = {
         "job-name": f"rlpt-{array.name}",
         "array": f"0-{len(array.tasks) - 1}{throttle}",
         "chdir": str(Path.cwd()),
-        "output": f"{runs.absolute() / LOGS}/%A_%a.log",
+        "output": f"{str(runs.absolute() / LOGS).replace('%', '%%')}/%A_%a.log",
         "open-mode": "append",
         "signal": f"B:USR1@{_SECONDS_TO_SAVE}",
         "nodes": "1",

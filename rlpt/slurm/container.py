@@ -2,6 +2,7 @@
 
 import os
 import shlex
+from collections.abc import Iterable
 from functools import cache
 from pathlib import Path
 
@@ -20,18 +21,43 @@ def program(execution: Execution, sif: str | None, gpu: bool) -> str:
         gpu: whether the image is to see GPUs.
 
     Raises:
-        UsageError: if the image is not there.
+        UsageError: if the image is not there, or cannot see a folder because of its name.
     """
     if sif is None:
         return shlex.join(RLPT)
     image = _existing(sif)
-    # What links in the data folder point to is often where a cluster keeps its data sets. None need be there.
-    inputs = [execution.data, *(path for path in execution.data.glob("*") if path.is_symlink())]
-    folders = [Path.cwd(), execution.runs, *(path for path in inputs if path.exists())]
-    binds = [f"--bind={folder}" for folder in dict.fromkeys(os.path.realpath(folder) for folder in folders)]
+    binds = [f"--bind={bind}" for bind in _binds(execution)]
     digest = [f"--env=RLPT_CONTAINER_DIGEST=sha256:{_sha256(image, image_state(sif))}"] if image.is_file() else []
     words = ["exec", *(["--nv"] if gpu else []), f"--pwd={Path.cwd()}", *binds, *digest, str(image.absolute()), "rlpt"]
     return '"${APPTAINER:-apptainer}" ' + shlex.join(words)
+
+
+def _binds(execution: Execution) -> list[str]:
+    """Returns what the image is to see, as Apptainer's --bind takes it: folders under their real and their given names.
+
+    A cluster's /scratch or /datasets is often a link, and options and links in the data folder name things below it.
+    """
+    # What links in the data folder point to is often where a cluster keeps its data sets. None need be there.
+    inputs = [execution.data, *(path for path in execution.data.glob("*") if path.is_symlink())]
+    bound: dict[str, str] = {}
+    for path in (Path.cwd(), execution.runs, *(path for path in inputs if path.exists())):
+        real = os.path.realpath(path)
+        for place in (_seen_as(path, bound), real):
+            bound.setdefault(place, real)
+            if {":", ","} & {*place}:
+                raise UsageError(
+                    f"{place}: --sif cannot take a folder with a colon or comma in its name: choose another"
+                )
+    return [real if real == place else f"{real}:{place}" for place, real in bound.items()]
+
+
+def _seen_as(path: Path, bound: Iterable[str]) -> str:
+    """Returns a path's name after following links that lie in a bound folder, and so are links in the image too."""
+    name = os.path.abspath(path)  # noqa: PTH100 - pathlib's follows all links
+    for place in (*reversed(Path(name).parents), Path(name)):
+        if place.is_symlink() and any(Path(folder) in place.parents for folder in bound):
+            return _seen_as(place.parent / place.readlink() / Path(name).relative_to(place), bound)
+    return name
 
 
 def image_state(sif: str | None) -> str:

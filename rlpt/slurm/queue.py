@@ -17,6 +17,7 @@ from pathlib import Path
 
 from rlpt.errors import UsageError, trouble
 from rlpt.runs.files import write_json
+from rlpt.runs.locks import lock_file
 
 # Environment variables of sbatch go before what a script says. SBATCH_<OPTION> but for these:
 _VARIABLES = {
@@ -54,14 +55,14 @@ class Queue:
 
     def is_used(self) -> bool:
         """Says whether anything was ever submitted for this runs folder."""
-        return any(self._records.glob("*.json"))
+        return any(self._files())
 
     @contextmanager
     def locked(self) -> Iterator[None]:
         """Keeps other processes from submitting to this runs folder while the block runs."""
         self._records.mkdir(parents=True, exist_ok=True)
         with (self._records / ".lock").open("w") as lock:
-            fcntl.flock(lock, fcntl.LOCK_EX)
+            lock_file(lock, fcntl.LOCK_EX)
             yield
 
     def tasks(self) -> dict[str, QueuedTask]:
@@ -74,7 +75,9 @@ class Queue:
         users = sorted({user(), *(note.user for note in notes.values())})
         found: dict[str, QueuedTask] = {}
         form = "--format=%F|%K|%T|%u|%R"
-        for line in _slurm("squeue", f"--user={','.join(users)}", "--array", "--noheader", form).splitlines():
+        # Without --all, squeue hides partitions that are hidden from ordinary users.
+        looked = _slurm("squeue", "--all", f"--user={','.join(users)}", "--array", "--noheader", form)
+        for line in looked.splitlines():
             array, index, state, owner, reason = line.strip().split("|", 4)
             note = notes.get(array)
             if note and note.user == owner and index.isdecimal():
@@ -83,7 +86,10 @@ class Queue:
         return found
 
     def _notes(self) -> dict[str, "_Note"]:
-        return {file.stem: _read_note(file) for file in self._records.glob("*.json")}
+        return {file.stem: note for file in self._files() if (note := _read_note(file))}
+
+    def _files(self) -> Iterator[Path]:
+        return self._records.glob("[0-9]*.json")  # one that is being written has another name
 
     def submit(self, script: str, tasks: Sequence[Sequence[str]], after: Iterable[str]) -> str:
         """Submits an array, and notes which jobs its tasks are.
@@ -145,8 +151,8 @@ class _Note:
         return self.tasks[index]
 
 
-def _read_note(file: Path) -> _Note:
-    """Reads the note on an array.
+def _read_note(file: Path) -> _Note | None:
+    """Reads the note on an array; None: it has just been deleted.
 
     Raises:
         UsageError: if the note is damaged.
@@ -154,6 +160,8 @@ def _read_note(file: Path) -> _Note:
     try:
         note = json.loads(file.read_text(encoding="utf-8"))
         return _Note(file, str(note["user"]), [[str(job) for job in task] for task in note["tasks"]])
+    except FileNotFoundError:
+        return None
     except (ValueError, KeyError, TypeError, AttributeError, RecursionError) as error:
         raise _damaged(file, repr(error)) from None
 
@@ -183,8 +191,15 @@ def is_installed() -> bool:
 
 
 def _slurm(program: str, *arguments: str, text: str | None = None, without: Container[str] = ()) -> str:
-    """Runs one of Slurm's commands with `text` as its input and no environment variables of those `without`."""
-    variables = {name: value for name, value in os.environ.items() if name not in without}
+    """Runs one of Slurm's commands.
+
+    Of the environment it does not see the variables `without`, nor those that let a user's squeue and scancel see less.
+    """
+    variables = {
+        name: value
+        for name, value in os.environ.items()
+        if name not in without and not name.startswith(("SQUEUE_", "SCANCEL_"))
+    }
     command = [program, *arguments]
     try:
         done = subprocess.run(command, input=text, env=variables, capture_output=True, text=True, check=False)

@@ -87,6 +87,17 @@ def test_a_damaged_cache_is_built_again(folder: Path) -> None:
     assert (rebuilt.digest, reported[-1]) == (digest, 12)
 
 
+def test_what_a_killed_process_left_is_deleted(folder: Path) -> None:
+    file = cache_path(folder.parent / "cache", folder, "train", CLASSES, 24)
+    file.parent.mkdir()
+    leftover, another = (file.with_name(f".rlpt-{stem}-0a1b2c3d.h5") for stem in (file.stem, "other"))
+    for path in (leftover, another):
+        path.write_bytes(b"half")
+    load(folder)
+    assert file.is_file()
+    assert (leftover.exists(), another.exists()) == (False, True)
+
+
 def test_a_caches_bytes_do_not_depend_on_the_number_of_workers(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(image_folder, "_FILES_A_TASK", 5)
     path = cache_path(folder.parent / "cache", folder, "train", CLASSES, 24)

@@ -6,6 +6,7 @@ from pathlib import Path
 
 import pytest
 
+from rlpt.errors import UsageError
 from rlpt.manifest import Manifest, load_manifest
 from rlpt.pipeline.jobs import Selection, curves, plan
 from rlpt.plots.learning_curves import draw_learning_curves
@@ -113,7 +114,7 @@ def test_unfinished_pretraining_is_kept_too(tmp_path: Path) -> None:
     assert "- ik-cheetah-run-t40000: stopped at 100 of 3,564 gradient steps" in page
     chosen = "fig08_ik.toml --profile lite --env cheetah-run --env reacher-easy --env walker-walk"
     assert [line.split()[1] for line in page.splitlines() if chosen in line] == ["generate", "pretrain"]
-    assert "![What pretraining learns](figures/fig08_ik-encoders-lite.png)" in page
+    assert "learn, profile lite](figures/fig08_ik-encoders-lite.png)" in page
     assert "| pretrain | 0 | 1 | 1.0 |" in page
     assert run_rlpt("plot", FIGURE_8, "--profile", "lite", "--runs", out).exit_code == 0  # as the page says
     assert collection_page(manifest, out) == page
@@ -162,6 +163,30 @@ def test_a_damaged_run_is_refused_and_leaves_nothing(finished_runs: tuple[Manife
     assert not list((tmp_path / "out").glob("train/*"))
 
 
+@pytest.mark.parametrize("name", ["../../stolen", "/etc/stolen", "."])
+def test_a_record_cannot_name_files_elsewhere(finished_runs: tuple[Manifest, Path], tmp_path: Path, name: str) -> None:
+    """Someone else's folder of runs could make a collection write outside of itself."""
+    manifest, runs = finished_runs[0], shutil.copytree(finished_runs[1], tmp_path / "runs")
+    (job,) = [job for job in plan(manifest) if job.stage == "train" and not job.inputs]
+    path = job.folder(runs).path / "provenance.json"
+    record = json.loads(path.read_text())
+    path.write_text(json.dumps(record | {"outputs": {name: {"bytes": 0, "sha256": ""}}}))
+    with pytest.raises(UsageError, match=r"provenance\.json: not readable as a run's record"):
+        collect_runs([job], runs, tmp_path / "out")
+    assert not list((tmp_path / "out").glob("*/*"))
+
+
+def test_an_unfinished_run_s_links_are_not_followed(tmp_path: Path) -> None:
+    manifest = load_manifest(FIGURE_8, "lite", ())
+    runs, secret = tmp_path / "runs", tmp_path / "secret"
+    secret.write_text("key,1\n")
+    partial = stop_early(manifest, runs, 2)
+    (partial / "updates.csv").symlink_to(secret)
+    collect_runs(plan(manifest), runs, tmp_path / "out")
+    (kept,) = (tmp_path / "out" / "train").iterdir()
+    assert sorted(path.name for path in kept.iterdir()) == ["episodes.csv", "sessions.json", "settings.yaml"]
+
+
 def test_nothing_to_collect_is_one_line(tmp_path: Path) -> None:
     result = run_rlpt("collect", FIGURE_8, "--runs", tmp_path / "none", "--out", tmp_path / "out")
     assert (result.exit_code, result.stderr.count("\n")) == (2, 1)
@@ -182,7 +207,7 @@ def test_the_page_says_what_came_out_and_what_did_not(tmp_path: Path) -> None:
     assert "Of 12 training runs on reacher easy, 5 are finished; stopped early: 1; not started: 6." in page
     assert "No run has begun on cheetah run, walker walk." in page
     assert "numbers are not comparable with the paper's" in page
-    assert "![Learning curves](figures/fig08_ik-lite.png)" in page
+    assert ", profile lite, on reacher easy](figures/fig08_ik-lite.png)" in page
     assert "| reacher easy | Baseline | 3 | 149 [137, 169] | – |" in page
     assert "| reacher easy | IK reacher | 2 | 540 [537, 542] | +400 [400, 400] |" in page
     assert "reacher-easy-from-ik-reacher-easy-t40000-s69: stopped at 500 of 25,000 agent steps" in page

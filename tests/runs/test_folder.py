@@ -1,6 +1,7 @@
 """Run folders: complete or absent, one process at a time."""
 
 import json
+import os
 import shutil
 from pathlib import Path
 
@@ -11,7 +12,7 @@ from rlpt.errors import Busy, UsageError
 from rlpt.manifest import Manifest
 from rlpt.pipeline.execution import Execution, run_job
 from rlpt.pipeline.jobs import plan
-from rlpt.runs.files import whole_file, write_text
+from rlpt.runs.files import whole_file, whole_folder, write_text
 from rlpt.runs.folder import CHECKPOINT_FILE, RunFolder
 from rlpt.runs.interruption import Paused
 
@@ -103,3 +104,30 @@ def test_a_file_appears_whole_or_not_at_all(tmp_path: Path) -> None:
         raise RuntimeError
     assert path.read_text() == "first"
     assert list(path.parent.iterdir()) == [path]
+
+
+def test_a_run_that_another_machine_has_just_finished_is_not_done_again(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """On NFS, a look at a name that was not there a moment ago is answered from memory."""
+    folder = RunFolder(tmp_path, "train", "a-1")
+    with folder.claim({}, {}, {}):
+        pass
+    monkeypatch.setattr(RunFolder, "is_done", lambda _: False)
+    with pytest.raises(Busy, match="has just finished"), folder.claim({}, {}, {}):
+        pass
+    assert sorted(path.name for path in folder.path.parent.iterdir()) == [".a-1.lock", "a-1"]
+
+
+@pytest.mark.parametrize("umask", [0o022, 0o002, 0o077])
+def test_files_and_folders_are_as_open_as_the_umask_says(tmp_path: Path, umask: int) -> None:
+    before = os.umask(umask)
+    try:
+        write_text(tmp_path / "a.txt", "x")
+        with whole_folder(tmp_path / "b") as aside:
+            (aside / "c.txt").write_text("x")
+    finally:
+        os.umask(before)
+    modes = [(tmp_path / name).stat().st_mode & 0o777 for name in ("a.txt", "b", "b/c.txt")]
+    assert modes == [0o666 & ~umask, 0o777 & ~umask, 0o666 & ~umask]
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["a.txt", "b"]

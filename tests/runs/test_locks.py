@@ -133,3 +133,27 @@ def test_a_file_system_without_locks_is_refused(lock: Path, monkeypatch: pytest.
         claimed(lock),
     ):
         pass
+
+
+def test_what_cannot_be_locked_is_held_by_nobody(lock: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A look at a copy of runs, on a file system without locks, is no error."""
+
+    def flock(*_: object) -> None:
+        raise OSError(95, "Operation not supported")
+
+    with claimed(lock):
+        pass
+    monkeypatch.setattr("fcntl.flock", flock)
+    assert not is_claimed(lock)
+
+
+def test_who_may_only_read_sees_another_machines_claim(lock: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def refused(**_: object) -> None:
+        raise PermissionError(13, "Permission denied")
+
+    lock.parent.mkdir()
+    lock.write_text(json.dumps({"host": "another-machine", "pid": 17}))
+    monkeypatch.setattr("tempfile.TemporaryFile", refused)
+    assert is_claimed(lock)
+    os.utime(lock, times=(0, 0))
+    assert not is_claimed(lock)

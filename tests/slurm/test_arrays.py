@@ -120,6 +120,54 @@ def test_an_image_is_named_by_its_digest_and_sees_the_data(tmp_path: Path) -> No
     assert "--nv" not in script("generate", execution, cluster), "generation gets no GPU"
 
 
+def test_an_image_sees_folders_by_the_names_that_they_are_given(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """/scratch and /datasets are links to where a cluster's storage is mounted."""
+    for name in ("lustre/me/runs", "gpfs/sets/imagenet", "home/data"):
+        (tmp_path / name).mkdir(parents=True)
+    (tmp_path / "scratch").symlink_to("lustre")
+    (tmp_path / "datasets").symlink_to(tmp_path / "gpfs" / "sets")
+    (tmp_path / "home" / "runs").symlink_to(tmp_path / "scratch" / "me" / "runs")
+    (tmp_path / "home" / "data" / "imagenet").symlink_to(tmp_path / "datasets" / "imagenet")
+    (tmp_path / "rlpt.sif").mkdir()
+    monkeypatch.chdir(tmp_path / "home")
+    cluster = SlurmSettings(sif=str(tmp_path / "rlpt.sif"))
+    runs = f"{tmp_path}/lustre/me/runs"
+    images = f"{tmp_path}/gpfs/sets/imagenet"
+    for folder in (Path("runs"), tmp_path / "scratch" / "me" / "runs"):
+        (line,) = [line for line in script("train", Execution(folder), cluster).splitlines() if "--bind=" in line]
+        binds = [word.removeprefix("--bind=") for word in line.split() if word.startswith("--bind=")]
+        assert binds == [
+            f"{tmp_path}/home",
+            f"{runs}:{tmp_path}/scratch/me/runs",
+            runs,
+            f"{tmp_path}/home/data",
+            f"{images}:{tmp_path}/datasets/imagenet",
+            images,
+        ]
+
+
+@pytest.mark.parametrize(
+    ("folder", "settings", "message"),
+    [
+        ("run_12:30", SlurmSettings(sif="."), "--sif cannot take a folder with a colon or comma in its name"),
+        ("a,b", SlurmSettings(sif="."), "--sif cannot take a folder with a colon or comma in its name"),
+        ("a\\b", SlurmSettings(), "Slurm leaves out the backslash"),
+    ],
+)
+def test_folders_that_would_be_misread_are_refused(
+    tmp_path: Path, folder: str, settings: SlurmSettings, message: str
+) -> None:
+    with pytest.raises(UsageError, match=message):
+        script("train", Execution(tmp_path / folder), settings)
+
+
+def test_a_percent_sign_in_a_folder_is_one(tmp_path: Path) -> None:
+    text = script("train", Execution(tmp_path / "a%Ab"), SlurmSettings())
+    assert f"{tmp_path}/a%%Ab/logs/slurm/%A_%a.log" in text
+
+
 def test_a_new_image_is_read_anew_and_the_same_one_once(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     image = tmp_path / "rlpt.sif"
     read: list[bytes] = []

@@ -10,6 +10,7 @@ from click.testing import CliRunner
 
 from rlpt.cli import main
 from rlpt.errors import UsageError
+from rlpt.runs.files import whole_file
 from rlpt.slurm.queue import Queue, user
 from tests.conftest import REPOSITORY
 from tests.slurm.conftest import answers, write_note
@@ -92,3 +93,36 @@ def test_the_caller_s_variables_do_not_go_before_the_script(
     expected = sorted(f"{name}={value}" for name, value in kept.items())
     assert (tmp_path / "variables").read_text().splitlines() == expected
     assert json.loads((tmp_path / "slurm" / "7.json").read_text()) == {"user": user(), "tasks": [["one"]]}
+
+
+def test_all_of_the_queue_is_seen_whatever_the_user_prefers(
+    answer: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Partitions can be hidden from squeue, and variables make it show less; what is not seen is submitted again."""
+    answers(answer, f'echo "$@" >{tmp_path}/asked; env | grep -c ^SQUEUE_ >>{tmp_path}/asked; true')
+    monkeypatch.setenv("SQUEUE_STATES", "RUNNING")
+    monkeypatch.setenv("SQUEUE_PARTITION", "gpu")
+    assert Queue(tmp_path).tasks() == {}
+    options, variables = (tmp_path / "asked").read_text().splitlines()
+    assert "--all" in options.split()
+    assert variables == "0"
+
+
+def test_a_note_that_is_being_written_or_has_just_gone_is_none(answer: Path, tmp_path: Path) -> None:
+    answers(answer, f"echo '7|0|PENDING|{user()}|(Resources)'")
+    queue = Queue(tmp_path)
+    with whole_file(tmp_path / "slurm" / "7.json"):
+        assert not queue.is_used()
+        assert queue.tasks() == {}
+    (tmp_path / "slurm" / "7.json").unlink()
+    (tmp_path / "slurm" / "7.json").symlink_to("gone")
+    assert queue.tasks() == {}
+
+
+def test_a_file_system_without_locks_is_one_line(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def flock(*_: object) -> None:
+        raise OSError(errno.ENOSYS, os.strerror(errno.ENOSYS))
+
+    monkeypatch.setattr("fcntl.flock", flock)
+    with pytest.raises(UsageError, match=r"has no locks .*: mount it with flock"), Queue(tmp_path).locked():
+        pass
