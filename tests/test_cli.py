@@ -208,6 +208,16 @@ def test_a_figure_is_plotted_by_its_number(tmp_path: Path) -> None:
     assert result.stderr == f"rlpt: nothing of it has been run under profile lite in {tmp_path}\n"
 
 
+def test_a_manifest_goes_by_its_figure_s_number_everywhere(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    manifest = str(REPOSITORY / "experiments" / "fig08_ik.toml")
+    monkeypatch.chdir(tmp_path)
+    for command in (["plan"], ["plan", "fig11"], ["status", "--runs", "runs"]):
+        by_name, by_path = (CliRunner().invoke(main, [*command, each]) for each in ("fig08", manifest))
+        assert (by_name.exit_code, by_name.output) == (0, by_path.output)
+    Path("fig08").write_text('title = "one of my own"')
+    assert "fig08: " in CliRunner().invoke(main, ["plan", "fig08"]).output, "a file that is there goes first"
+
+
 @pytest.mark.parametrize(
     ("arguments", "complaint"),
     [

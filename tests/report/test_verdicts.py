@@ -82,6 +82,15 @@ def test_a_verdict_is_never_the_point_estimate_s() -> None:
     assert judge(claim(), data(*lower, *baseline)).verdict == "fails"
 
 
+def test_seeds_settle_only_what_was_run() -> None:
+    baseline = [run("baseline", seed, 300) for seed in (1, 2, 3)]
+    scattered = [run("ik-walker", seed, final) for seed, final in ((1, 900), (2, 310), (3, 500))]
+    both = claim().compare[0].model_copy(update={"environments": ["walker-walk", "reacher-easy"]})
+    found = judge(claim().model_copy(update={"compare": [both]}), data(*scattered, *baseline))
+    assert found.score == "2 comparisons: 1 undecided, 1 not run"
+    assert found.power_note == f"{judge(claim(), data(*scattered, *baseline)).power_note}, for those that ran"
+
+
 def test_runs_that_are_missing_leave_a_claim_open() -> None:
     assert judge(claim(), data()).verdict == "not run"
     assert judge(claim(), data(run("baseline", 1, 5))).verdict == "not run"
