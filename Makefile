@@ -9,6 +9,8 @@ PROFILE ?= $(if $(KEPT),$(word 2,$(subst /, ,$(KEPT))),paper)
 CORES   := $(shell nproc)
 # A training run takes several GB of a GPU's memory: beside one, only who knows it asks for more at a time.
 JOBS    ?= $(if $(wildcard /dev/nvidiactl),1,$(CORES))
+# Tests and benchmarks compute on the CPU alone.
+WORKERS := $(if $(filter file,$(origin JOBS)),$(CORES),$(JOBS))
 DATA    ?= data
 VENV    ?= .venv
 RLPT    := $(VENV)/bin/rlpt
@@ -30,8 +32,8 @@ IMAGE_FLAGS ?=
 SIF_FLAGS ?= --force
 VERSION    = $(shell sed -n 's/^version = "\(.*\)"/\1/p' pyproject.toml)
 # As rlpt/runs/provenance.py asks git: nothing where this is no checkout, whatever lies around it.
-GIT        = $(if $(wildcard .git),env -u GIT_DIR -u GIT_WORK_TREE git -c safe.directory=$(CURDIR),false)
-COMMIT     = $(shell $(GIT) rev-parse HEAD)$(if $(shell $(GIT) status --porcelain -- rlpt install pyproject.toml),-dirty)
+GIT        = $(if $(wildcard .git),env $(addprefix -u ,$(filter GIT_%,$(.VARIABLES))) git --no-optional-locks -c 'safe.directory=$(CURDIR)',false)
+COMMIT     = $(shell $(GIT) rev-parse --verify -q HEAD)$(if $(shell $(GIT) status --porcelain -- rlpt install pyproject.toml),-dirty)
 EPOCH      = $(or $(shell $(GIT) log -1 --format=%ct),315532800)
 # The same names in Dockerfile and Apptainer.def.
 BUILD_ARGS = $(foreach value,$(if $(BASE_IMAGE),BASE_IMAGE=$(BASE_IMAGE)) $(if $(TORCH),TORCH=$(TORCH)) \
@@ -67,10 +69,10 @@ demo: setup ## The paper's central comparison in miniature, in minutes on two co
 	$(RLPT) run experiments/demo.toml $(WHERE) --jobs $(JOBS)
 
 test: setup ## Run the tests
-	$(VENV_PYTHON) -m pytest -n $(CORES)
+	$(VENV_PYTHON) -m pytest -n $(WORKERS)
 
 test-hpc: setup ## Run the tests of Slurm, image and Apptainer (root, and their programs)
-	$(VENV_PYTHON) -m pytest -m hpc tests/hpc -n $(CORES) --dist loadfile --durations=0
+	$(VENV_PYTHON) -m pytest -m hpc tests/hpc -n $(WORKERS) --dist loadfile --durations=0
 
 lint: setup ## Check style, types and the Dockerfile
 	$(VENV)/bin/ruff check rlpt tests paper_figures benchmarks
@@ -79,7 +81,7 @@ lint: setup ## Check style, types and the Dockerfile
 	$(VENV)/bin/hadolint Dockerfile
 
 bench: setup ## Speed and memory beside a plain implementation
-	OMP_NUM_THREADS=$(CORES) $(RLPT) bench
+	OMP_NUM_THREADS=$(WORKERS) $(RLPT) bench
 
 # A login node need not be able to render.
 reproduce-all: $(if $(filter slurm,$(EXECUTOR)),,$(DRAWINGS)) $(CURVES) ## Every figure: run (or submit) what is missing, then draw

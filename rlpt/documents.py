@@ -67,7 +67,9 @@ def read_toml(path: Path) -> Table:
 
 def _near(path: Path) -> str:
     """Names a file in the same folder whose name is similar."""
-    nearest = difflib.get_close_matches(path.name, [other.name for other in path.parent.glob(f"*{path.suffix}")], 1)
+    folder = path.parent.iterdir() if path.parent.is_dir() else ()
+    names = [other.name for other in folder if other.suffix == path.suffix and other.is_file()]
+    nearest = difflib.get_close_matches(path.name, names, 1)
     return f"; did you mean {path.with_name(nearest[0])}?" if nearest else ""
 
 

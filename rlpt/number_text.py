@@ -23,8 +23,9 @@ def signed(value: float, digits: int = 0) -> str:
 
 
 def roughly(count: int) -> str:
-    """Returns "17", and above 20 one digit and zeros: "200" for 162."""
-    return number(count, 0 if count <= 20 else 1 - len(str(count)))
+    """Returns "17", and above 20 one digit and zeros, rounded up: "200" for 162."""
+    unit = 1 if count <= 20 else 10 ** (len(str(count)) - 1)
+    return number(-(-count // unit) * unit)
 
 
 def counted(count: int | str, word: str) -> str:

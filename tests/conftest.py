@@ -50,6 +50,15 @@ def _one_thread() -> None:
     torch.set_num_threads(1)
 
 
+@pytest.fixture(autouse=True)
+def _git_of_nobody(monkeypatch: pytest.MonkeyPatch) -> None:
+    """In a hook, git's variables name the repository; tests that make repositories must not write to that one."""
+    for name in os.environ:
+        if name.startswith("GIT_"):
+            monkeypatch.delenv(name)
+    monkeypatch.setenv("GIT_CONFIG_GLOBAL", os.devnull)
+
+
 @pytest.fixture(scope="session")
 def tiny_settings() -> Settings:
     """Settings small enough for a whole run in a second or two, on real pixels."""

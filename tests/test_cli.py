@@ -214,6 +214,9 @@ def test_a_manifest_goes_by_its_figure_s_number_everywhere(tmp_path: Path, monke
     for command in (["plan"], ["plan", "fig11"], ["status", "--runs", "runs"]):
         by_name, by_path = (CliRunner().invoke(main, [*command, each]) for each in ("fig08", manifest))
         assert (by_name.exit_code, by_name.output) == (0, by_path.output)
+    Path("fig11").mkdir()
+    plotted = CliRunner().invoke(main, ["plot", "fig11", "--profile", "lite", "--runs", "runs"])
+    assert (plotted.exit_code, Path("runs/figures/fig11_budget-lite.png").is_file()) == (0, True)
     Path("fig08").write_text('title = "one of my own"')
     assert "fig08: " in CliRunner().invoke(main, ["plan", "fig08"]).output, "a file that is there goes first"
 

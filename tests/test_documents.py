@@ -78,6 +78,7 @@ def test_what_is_not_a_document_is_one_line(tmp_path: Path) -> None:
     path = tmp_path / "bicycle.toml"
     with pytest.raises(UsageError, match=r"bicycle\.toml: no such file$"):
         load_document(Bicycle, path)
+    path.with_name("bicycle.d.toml").mkdir()
     path.with_name("bicycles.toml").touch()
     with pytest.raises(UsageError, match=r"no such file; did you mean .*bicycles\.toml\?$"):
         load_document(Bicycle, path)

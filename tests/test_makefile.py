@@ -19,17 +19,23 @@ def make(folder: Path, *arguments: str) -> str:
     return subprocess.run([*command, *arguments], env=inherited, capture_output=True, text=True, check=True).stdout
 
 
+def image(checkout: Path, *options: str) -> str:
+    """Returns what `make image` would do."""
+    return make(checkout, "--dry-run", *options, "image", "BUILDER=podman")
+
+
 @pytest.fixture
 def checkout(tmp_path: Path) -> Path:
     """A folder in which setup only notes what it is told."""
-    (tmp_path / "install").mkdir()
-    (tmp_path / "pyproject.toml").touch()
-    (tmp_path / "experiments").symlink_to(REPOSITORY / "experiments")
-    (tmp_path / "paper_figures").symlink_to(REPOSITORY / "paper_figures")
-    script = tmp_path / "install" / "setup.sh"
+    checkout = tmp_path / "my clone"
+    (checkout / "install").mkdir(parents=True)
+    (checkout / "pyproject.toml").touch()
+    (checkout / "experiments").symlink_to(REPOSITORY / "experiments")
+    (checkout / "paper_figures").symlink_to(REPOSITORY / "paper_figures")
+    script = checkout / "install" / "setup.sh"
     script.write_text('#!/bin/sh\nmkdir -p "$VENV"\necho "TORCH=$TORCH RENDER=$RENDER" >>told\n')
     script.chmod(0o755)
-    return tmp_path
+    return checkout
 
 
 @pytest.mark.parametrize(
@@ -81,7 +87,7 @@ def test_one_folder_of_runs_has_no_blanks(checkout: Path) -> None:
 def test_an_image_of_no_checkout_has_no_commit_and_a_date_all_the_same(checkout: Path) -> None:
     """As an archive that is unpacked inside another repository."""
     subprocess.run(["git", "init", "-q", checkout.parent], check=True)
-    built = make(checkout, "--dry-run", "image", "BUILDER=podman")
+    built = image(checkout)
     assert "--timestamp 315532800 " in built
     assert "RLPT_COMMIT= " in built
 
@@ -90,13 +96,14 @@ def test_an_image_names_the_commit_of_the_checkout(
     checkout: Path, tmp_path_factory: pytest.TempPathFactory, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     identity = ["-c", "user.name=A", "-c", "user.email=a@example.org"]
-    for command in (["init", "-q"], [*identity, "commit", "-q", "--allow-empty", "-m", "one"]):
+    for command in (["init", "-q"], ["add", "install", "pyproject.toml"], [*identity, "commit", "-qm", "one"]):
         subprocess.run(["git", "-C", checkout, *command], check=True)
     found = subprocess.run(["git", "-C", checkout, "rev-parse", "HEAD"], capture_output=True, text=True, check=True)
+    commit = found.stdout.strip()
     other = tmp_path_factory.mktemp("other")
     subprocess.run(["git", "init", "-q", other], check=True)
-    monkeypatch.setenv("GIT_DIR", str(other / ".git"))  # as in a hook
-    commit = found.stdout.strip()
-    assert f"RLPT_COMMIT={commit}-dirty " in make(checkout, "--dry-run", "image", "BUILDER=podman"), (
-        "pyproject.toml is new"
-    )
+    for name in ("DIR", "INDEX_FILE"):  # as in a hook
+        monkeypatch.setenv(f"GIT_{name}", str(other / ".git" / name))
+    assert f"RLPT_COMMIT={commit} " in image(checkout)
+    (checkout / "pyproject.toml").write_text("# changed")
+    assert f"RLPT_COMMIT={commit}-dirty " in image(checkout)

@@ -25,7 +25,7 @@ def test_digits_may_lie_before_the_point() -> None:
 @given(st.integers(1, 1000))
 def test_rough_numbers_are_exact_while_they_are_small(count: int) -> None:
     text = roughly(count).replace(",", "")
-    assert abs(int(text) - count) <= (0 if count <= 20 else count / 2)
+    assert count <= int(text) < (count + 1 if count <= 20 else 2 * count)
     assert count <= 20 or not text[1:].strip("0")
 
 

@@ -52,7 +52,7 @@ def _script(figure: Path) -> Path:
     """Returns the script of a figure that shows no runs, such as "fig04"."""
     from rlpt.checkout import in_checkout
 
-    for path in in_checkout("paper_figures").glob("fig*_*.py"):
+    for path in in_checkout("paper_figures").glob("fig0[1-6]_*.py"):
         if str(figure) == path.name.partition("_")[0]:
             return path
     raise UsageError(f"{figure}: neither a manifest (.toml) nor one of the paper's figures, fig01 to fig11")

@@ -38,7 +38,7 @@ class ManifestFile(FolderOrFile):
         """Returns a Path."""
         path = super().convert(value, parameter, context)
         known = sorted((ROOT / "experiments").glob(f"{path}_*.toml")) if _FIGURE.fullmatch(str(path)) else []
-        return known[0] if known and not path.exists() else path
+        return known[0] if known and not path.is_file() else path
 
 
 class Amount(click.FloatRange):

@@ -9,7 +9,6 @@ import click
 
 from rlpt.commands.options import (
     FolderOrFile,
-    ManifestFile,
     data_option,
     deterministic_option,
     device_option,
@@ -60,7 +59,7 @@ def _find_run(run: str, runs: Path) -> Path:
 
 
 @click.command()
-@click.argument("path", metavar="RUN|MANIFEST", type=ManifestFile())
+@click.argument("path", metavar="RUN|MANIFEST", type=FolderOrFile())
 @scale_options
 @selection_options
 @click.option("--kills", type=click.IntRange(min=0), default=3, show_default=True, help="Kills per job of MANIFEST.")

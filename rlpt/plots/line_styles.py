@@ -22,13 +22,23 @@ class LineStyle:
 
 
 def slots(manifest: Manifest) -> dict[str, int]:
-    """Returns the slot of each condition's label, in the manifest's order; slot 0 is kept for training from scratch."""
+    """Returns the slot of each condition's label: 0 for training from scratch, the others in the manifest's order."""
     conditions = [experiment.condition for experiment in manifest.experiments]
-    first = int(conditions[0].pretrain != "none")
-    return {label: first + at for at, label in enumerate(dict.fromkeys(each.label for each in conditions))}
+    scratch = next((each.label for each in conditions if each.pretrain == "none"), None)
+    others = (label for label in dict.fromkeys(each.label for each in conditions) if label != scratch)
+    found = {label: at for at, label in enumerate(others, 1)}
+    return {each.label: found.get(each.label, 0) for each in conditions}
+
+
+def colour_number(slot: int) -> int:
+    """Returns which of COLOURS a slot has; the first is slot 0's alone."""
+    return (slot - 1) % (len(COLOURS) - 1) + 1 if slot else 0
 
 
 def line_style(slot: int) -> LineStyle:
-    """Returns the look of a slot, unlike the 35 before it."""
-    colour, turn = slot % len(COLOURS), slot // len(COLOURS)
-    return LineStyle(COLOURS[colour], _DASHES[(slot + turn) % len(_DASHES)], _MARKERS[(slot + turn) % len(_MARKERS)])
+    """Returns the look of a slot, unlike the 30 before it."""
+    colour = colour_number(slot)
+    turn = max(0, slot - 1) // (len(COLOURS) - 1)
+    return LineStyle(
+        COLOURS[colour], _DASHES[(colour + turn) % len(_DASHES)], _MARKERS[(colour + turn) % len(_MARKERS)]
+    )

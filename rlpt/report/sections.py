@@ -12,7 +12,8 @@ import numpy as np
 from rlpt.manifest import Manifest
 from rlpt.number_text import counted, interval, span, task
 from rlpt.pipeline.jobs import Job, deciding_settings
-from rlpt.plots import line_styles
+from rlpt.plots.line_styles import colour_number
+from rlpt.plots.line_styles import slots as slots_of
 from rlpt.report.agreement import Agreement, Direction, agreements, directions
 from rlpt.report.charts import Bar, Chart, Line, bar, chart, curve_line, end_of, rounded_up, top_of
 from rlpt.report.claims import Claim
@@ -30,8 +31,6 @@ from rlpt.results.records import DataSet, Run, figure_number, grouped
 from rlpt.runs.provenance import version_text
 from rlpt.settings import Settings
 
-_SLOTS = 6
-"Different lines that the style sheet knows."
 _HIGHEST_RETURN = 1_000.0
 
 
@@ -166,7 +165,7 @@ def _shows(manifest: Manifest, run: Run, data: DataSet) -> bool:
 
 
 def _slots(manifest: Manifest) -> dict[str, int]:
-    return {label: slot % _SLOTS for label, slot in line_styles.slots(manifest).items()}
+    return {label: colour_number(slot) for label, slot in slots_of(manifest).items()}
 
 
 def _lines(runs: Iterable[Run], slots: dict[str, int]) -> list[Line]:
@@ -217,15 +216,16 @@ def statistics(data: DataSet, manifests: Sequence[Manifest]) -> list[Statistics]
     found = []
     for title, runs in grouped(data.runs, lambda run: run.experiment).items():
         across = across_tasks(runs)
-        slots = next((_slots(each) for each in manifests if _shows(each, runs[0], data)), None)
+        slots = next((_slots(each) for each in manifests if _shows(each, runs[0], data)), {})
         profile = _profile_chart(title, across, slots) if across else None
         found.append(Statistics(title, condition_summaries(runs), across, profile))
     return found
 
 
-def _profile_chart(title: str, across: list[AcrossTasks], slots: dict[str, int] | None) -> Chart:
+def _profile_chart(title: str, across: list[AcrossTasks], slots: dict[str, int]) -> Chart:
     none = np.empty((0, 0))
-    slots = slots or {row.label: at % _SLOTS for at, row in enumerate(across)}
+    if not {row.label for row in across} <= set(slots):  # the authors' labels need not be a manifest's
+        slots = {row.label: colour_number(at) for at, row in enumerate(across)}
     lines = [Line(row.label, slots[row.label], PROFILE_THRESHOLDS, *row.profile, none) for row in across]
     description = "Share of runs, averaged over tasks, whose final score is above each value. " + "; ".join(
         f"{row.label}: {row.profile[0][len(PROFILE_THRESHOLDS) // 2]:.0%} above {PROFILE_THRESHOLDS[-1] / 2:.0f}"

@@ -27,8 +27,10 @@ def whole_file(path: Path) -> Iterator[Path]:
     path.parent.mkdir(parents=True, exist_ok=True)
     aside = _aside(path, path.suffix)
     aside.touch(exist_ok=False)
+    permissions = aside.stat().st_mode
     try:
         yield aside
+        aside.chmod(permissions)  # some libraries put a file of their own in its place
         with aside.open("rb") as file:
             os.fsync(file.fileno())
         aside.replace(path)
@@ -97,7 +99,7 @@ def sync_files(folder: Path) -> None:
     for path in folder.rglob("*"):
         if path.is_dir():
             sync_folder(path)
-        else:
+        elif path.is_file():
             with path.open("rb") as file:
                 os.fsync(file.fileno())
     sync_folder(folder)

@@ -60,7 +60,7 @@ class RunFolder:
         folder itself.
         """
         with tempfile.NamedTemporaryFile(prefix=TEMPORARY_PREFIX, dir=self.path.parent):
-            return any(entry.name == self.path.name for entry in os.scandir(self.path.parent))
+            return any(entry.name == self.path.name and entry.is_dir() for entry in os.scandir(self.path.parent))
 
     def newest(self) -> Path:
         """Returns the folder that holds its files: the finished one, or the one that is worked on, if there is any."""

@@ -52,7 +52,7 @@ def _git(root: Path, *arguments: str) -> str | None:
     try:
         # `git status` would hold the index's lock for a moment; a job that is killed then leaves it behind.
         # Another user's checkout is refused unless it is called safe. GIT_DIR and the like mean other repositories.
-        command = ["git", "--no-optional-locks", "-c", f"safe.directory={root}", "-C", str(root), *arguments]
+        command = ["git", "--no-optional-locks", "-c", f"safe.directory={root.resolve()}", "-C", str(root), *arguments]
         variables = {name: value for name, value in os.environ.items() if not name.startswith("GIT_")}
         done = subprocess.run(command, env=variables, capture_output=True, text=True, check=True)
     except (OSError, subprocess.CalledProcessError):
@@ -102,13 +102,13 @@ def machine() -> dict[str, Any]:
 def available_cores() -> int:
     """Returns how many cores this process may use: those it is bound to, or fewer by Slurm's or a container's word."""
     bound = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
-    of_task = os.environ.get("SLURM_CPUS_PER_TASK", "")
+    of_task = os.environ.get("SLURM_CPUS_PER_TASK", "") if os.environ.get("SLURM_NTASKS", "1") == "1" else ""
     limits = [bound, int(of_task) if of_task.isdecimal() else bound, _quota() or bound]
     return max(1, min(limits))
 
 
 def _quota() -> int | None:
-    """Returns the cores that this control group may use, rounded up, as `docker run --cpus` limits them."""
+    """Returns the cores that a control group of version 2 may use, rounded up, as `docker run --cpus` limits them."""
     try:
         quota, period = _CPU_LIMIT.read_text(encoding="ascii").split()
         return None if quota == "max" else -(-int(quota) // int(period))

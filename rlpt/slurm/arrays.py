@@ -98,7 +98,7 @@ def batch_script(array: Array, manifest: Manifest, execution: Execution, setting
         f"export OMP_NUM_THREADS={execution.threads}",
         f"stage={array.stage} runs={shlex.quote(str(execution.runs))}",
         f"image={shlex.quote(settings.sif or '')} image_state={shlex.quote(image_state(settings.sif))}",
-        f"rlpt=({program(execution, settings.sif, gpu=array.on_gpu)})",
+        f"rlpt=({program(manifest.path, execution, settings.sif, gpu=array.on_gpu)})",
         f"options=({shlex.join(options)})",
         f"tasks=(\n{tasks}\n)",
     ]

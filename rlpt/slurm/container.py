@@ -12,10 +12,11 @@ from rlpt.pipeline.scheduler import RLPT
 from rlpt.runs.checksums import file_sha256
 
 
-def program(execution: Execution, sif: str | None, gpu: bool) -> str:
+def program(manifest: Path, execution: Execution, sif: str | None, gpu: bool) -> str:
     """Returns the words of a shell array that start rlpt.
 
     Args:
+        manifest: the file that it reads.
         execution: says which folders it reads and writes.
         sif: the image's path; None: this installation.
         gpu: whether the image is to see GPUs.
@@ -26,13 +27,13 @@ def program(execution: Execution, sif: str | None, gpu: bool) -> str:
     if sif is None:
         return shlex.join(RLPT)
     image = _existing(sif)
-    binds = [f"--bind={bind}" for bind in _binds(execution)]
+    binds = [f"--bind={bind}" for bind in _binds(manifest, execution)]
     digest = [f"--env=RLPT_CONTAINER_DIGEST=sha256:{_sha256(image, image_state(sif))}"] if image.is_file() else []
     words = ["exec", *(["--nv"] if gpu else []), f"--pwd={Path.cwd()}", *binds, *digest, str(image.absolute()), "rlpt"]
     return '"${APPTAINER:-apptainer}" ' + shlex.join(words)
 
 
-def _binds(execution: Execution) -> list[str]:
+def _binds(manifest: Path, execution: Execution) -> list[str]:
     """Returns what the image is to see, as Apptainer's --bind takes it: folders under their real and their given names.
 
     A cluster's /scratch or /datasets is often a link, and options and links in the data folder name things below it.
@@ -40,8 +41,8 @@ def _binds(execution: Execution) -> list[str]:
     # What links in the data folder point to is often where a cluster keeps its data sets. None need be there.
     inputs = [execution.data, *(path for path in execution.data.glob("*") if path.is_symlink())]
     bound: dict[str, str] = {}
-    for path in (Path.cwd(), execution.runs, *(path for path in inputs if path.exists())):
-        real = os.path.realpath(path)
+    for path in (Path.cwd(), execution.runs, *(path for path in inputs if path.exists()), manifest.parent):
+        real = _without_links(path)
         for place in (_seen_as(path, bound), real):
             bound.setdefault(place, real)
             if {":", ","} & {*place}:
@@ -53,11 +54,20 @@ def _binds(execution: Execution) -> list[str]:
 
 def _seen_as(path: Path, bound: Iterable[str]) -> str:
     """Returns a path's name after following links that lie in a bound folder, and so are links in the image too."""
-    name = os.path.abspath(path)  # noqa: PTH100 - pathlib's follows all links
+    # What ".." leads to is known only when links are followed.
+    name = _without_links(path) if ".." in path.parts else os.path.abspath(path)  # noqa: PTH100
     for place in (*reversed(Path(name).parents), Path(name)):
         if place.is_symlink() and any(Path(folder) in place.parents for folder in bound):
-            return _seen_as(place.parent / place.readlink() / Path(name).relative_to(place), bound)
+            target = os.path.normpath(place.parent / place.readlink())
+            return _seen_as(target / Path(name).relative_to(place), bound)
     return name
+
+
+def _without_links(path: Path) -> str:
+    try:
+        return str(path.resolve())
+    except (OSError, RuntimeError):
+        raise UsageError(f"{path}: a link that leads back to itself: choose another folder") from None
 
 
 def image_state(sif: str | None) -> str:

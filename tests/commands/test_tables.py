@@ -20,7 +20,7 @@ def printed(width: int, manifest: Manifest = MANIFEST) -> list[str]:
     """Returns the plan's table on a terminal so many columns wide."""
     out = io.StringIO()
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(tables, "_console", lambda: Console(file=out, width=width, highlight=False))
+        patch.setattr(tables, "_console", lambda: Console(file=out, width=width, highlight=False, color_system=None))
         plan_table({manifest.path: plan(manifest)}, conditions_by_job(manifest))
     return out.getvalue().splitlines()
 

@@ -181,6 +181,17 @@ def test_a_manifest_without_finished_runs_is_named(tmp_path: Path) -> None:
     assert problem in result.stderr
 
 
+def test_a_copy_of_a_figure_s_manifest_may_rename_its_conditions(tmp_path: Path) -> None:
+    """The authors' runs of that figure keep their own names."""
+    text = (EXPERIMENTS / "fig08_ik.toml").read_text(encoding="utf-8")
+    (tmp_path / "fig08_mine.toml").write_text(text.replace('"IK cheetah"', '"Mine"'))
+    (tmp_path / "profiles").symlink_to(EXPERIMENTS / "profiles")
+    command = ["report", str(tmp_path / "fig08_mine.toml"), "--runs", str(tmp_path), "--out", str(tmp_path / "out")]
+    assert CliRunner().invoke(main, command).exit_code == 0
+    page = (tmp_path / "out" / "index.html").read_text(encoding="utf-8")
+    assert "Performance profile, Figure 8" in page
+
+
 @pytest.mark.parametrize(
     ("arguments", "problem"),
     [

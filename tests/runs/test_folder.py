@@ -6,13 +6,14 @@ import shutil
 from pathlib import Path
 
 import pytest
+import torch
 import yaml
 
 from rlpt.errors import Busy, UsageError
 from rlpt.manifest import Manifest
 from rlpt.pipeline.execution import Execution, run_job
 from rlpt.pipeline.jobs import plan
-from rlpt.runs.files import whole_file, whole_folder, write_text
+from rlpt.runs.files import whole_file, whole_folder, write_safetensors, write_text
 from rlpt.runs.folder import CHECKPOINT_FILE, RunFolder
 from rlpt.runs.interruption import Paused
 
@@ -124,10 +125,29 @@ def test_files_and_folders_are_as_open_as_the_umask_says(tmp_path: Path, umask: 
     before = os.umask(umask)
     try:
         write_text(tmp_path / "a.txt", "x")
+        write_safetensors(tmp_path / "d.safetensors", {"x": torch.zeros(1)})
         with whole_folder(tmp_path / "b") as aside:
             (aside / "c.txt").write_text("x")
     finally:
         os.umask(before)
-    modes = [(tmp_path / name).stat().st_mode & 0o777 for name in ("a.txt", "b", "b/c.txt")]
-    assert modes == [0o666 & ~umask, 0o777 & ~umask, 0o666 & ~umask]
-    assert sorted(path.name for path in tmp_path.iterdir()) == ["a.txt", "b"]
+    modes = [(tmp_path / name).stat().st_mode & 0o777 for name in ("a.txt", "d.safetensors", "b", "b/c.txt")]
+    assert modes == [0o666 & ~umask, 0o666 & ~umask, 0o777 & ~umask, 0o666 & ~umask]
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["a.txt", "b", "d.safetensors"]
+
+
+def test_what_is_in_the_way_of_a_run_is_named(tmp_path: Path) -> None:
+    folder = RunFolder(tmp_path, "train", "a-1")
+    folder.path.parent.mkdir()
+    folder.path.touch()
+    with (
+        pytest.raises(UsageError, match=r"a-1: is in the way of a run's folder: move it away"),
+        folder.claim({}, {}, {}),
+    ):
+        pass
+
+
+def test_a_link_that_leads_nowhere_does_not_keep_a_run_from_its_end(tmp_path: Path) -> None:
+    folder = RunFolder(tmp_path, "train", "a-1")
+    with folder.claim({}, {}, {}) as work:
+        (work / "left-by-an-editor").symlink_to("gone")
+    assert folder.state() == "done"

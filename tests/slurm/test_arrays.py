@@ -145,6 +145,7 @@ def test_an_image_sees_folders_by_the_names_that_they_are_given(
             f"{tmp_path}/home/data",
             f"{images}:{tmp_path}/datasets/imagenet",
             images,
+            str(FIG08.path.parent),
         ]
 
 
@@ -154,11 +155,13 @@ def test_an_image_sees_folders_by_the_names_that_they_are_given(
         ("run_12:30", SlurmSettings(sif="."), "--sif cannot take a folder with a colon or comma in its name"),
         ("a,b", SlurmSettings(sif="."), "--sif cannot take a folder with a colon or comma in its name"),
         ("a\\b", SlurmSettings(), "Slurm leaves out the backslash"),
+        ("loop/runs", SlurmSettings(sif="."), "loop/runs: a link that leads back to itself"),
     ],
 )
 def test_folders_that_would_be_misread_are_refused(
     tmp_path: Path, folder: str, settings: SlurmSettings, message: str
 ) -> None:
+    (tmp_path / "loop").symlink_to("loop")
     with pytest.raises(UsageError, match=message):
         script("train", Execution(tmp_path / folder), settings)
 
