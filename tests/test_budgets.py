@@ -60,3 +60,9 @@ def test_t_is_set_where_it_is_decided(write_manifest: Callable[..., Path]) -> No
 def test_too_few_transitions_to_learn_from_are_refused(write_manifest: Callable[..., Path], override: str) -> None:
     with pytest.raises(UsageError, match=r"conditions\.ik: of T = \d+ transitions, .* fewer than 2 to learn from"):
         load_manifest(write_manifest(MINIMAL), None, (override,))
+
+
+def test_random_steps_alone_are_no_training(write_manifest: Callable[..., Path]) -> None:
+    text = "budget = 6_000\n" + MINIMAL + "pretrain_steps = 5_000\n"
+    with pytest.raises(UsageError, match="leave nothing to train on"):
+        load_manifest(write_manifest(text))

@@ -186,3 +186,15 @@ def test_a_manifest_with_a_byte_order_mark_is_read(tmp_path: Path) -> None:
     path = tmp_path / "manifest.toml"
     path.write_text(MINIMAL, encoding="utf-8-sig")
     assert load_manifest(path).title == "t"
+
+
+@pytest.mark.parametrize(
+    ("override", "problem"),
+    [
+        ("environments=['reacher-easy','reacher-easy']", "names one twice"),
+        ("seeds=[4294967296]", "less than 4294967296"),
+    ],
+)
+def test_overrides_are_checked_as_the_file_is(write_manifest: Callable[..., Path], override: str, problem: str) -> None:
+    with pytest.raises(UsageError, match=problem):
+        load_manifest(write_manifest(MINIMAL), None, (override,))

@@ -94,3 +94,19 @@ def test_a_profile_s_name_is_no_path(write_manifest: Callable[..., Path]) -> Non
 @pytest.mark.parametrize("manifest", MANIFESTS, ids=lambda path: path.stem)
 def test_every_manifest_is_valid_under_every_profile(manifest: Path, profile: str) -> None:
     assert load_manifest(manifest, profile).experiments
+
+
+def test_a_profile_is_looked_for_beside_its_manifest(tmp_path: Path) -> None:
+    """Whatever lies above, and whatever the project has of that name."""
+    for folder, steps in ((tmp_path, 3_000), (tmp_path / "inner", 2_000)):
+        (folder / "profiles").mkdir(parents=True)
+        (folder / "profiles" / "lite.toml").write_text(f"[train]\nsteps = {steps}\n")
+        (folder / "manifest.toml").write_text(MINIMAL)
+        (experiment, _) = load_manifest(folder / "manifest.toml", "lite").experiments
+        assert experiment.settings.train.steps == steps
+
+
+def test_a_profile_in_a_manifest_has_none_of_its_own(write_manifest: Callable[..., Path]) -> None:
+    path = write_manifest("profiles.small.profiles = {}\n" + MINIMAL)
+    with pytest.raises(UsageError, match=r"profiles\.small: profiles: under one profile there is no other"):
+        load_manifest(path, "small")

@@ -190,3 +190,17 @@ def test_resampling_is_within_strata() -> None:
     low, high = bootstrap(strata, lambda drawn: drawn[1].mean(1) - drawn[0].mean(1))
     assert 9 <= low <= high <= 11
     assert not isnan(low)
+
+
+def test_a_profile_counts_what_is_above_a_threshold_and_tasks_alike() -> None:
+    value, _, _ = performance_profile([np.array([0.0, 500.0]), np.array([500.0, 1000.0])], np.array([0.0, 500, 1000]))
+    assert value.tolist() == [0.75, 0.25, 0]
+    value, low, high = performance_profile([np.array([1.0]), np.array([500.0, 1000.0])], np.array([0.0, 700]))
+    assert value.tolist() == [1, 0.25]
+    assert np.isnan(low).all() and np.isnan(high).all(), "one run of a task has no interval"
+
+
+def test_ties_count_half_without_pairs() -> None:
+    found = probability_of_improvement({1: 0.0, 2: 0.0, 3: 5.0}, {4: 0.0, 5: 0.0, 6: 0.0})
+    assert found.value == pytest.approx(2 / 3)
+    assert 0.5 <= found.low <= found.value <= found.high

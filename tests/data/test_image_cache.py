@@ -4,6 +4,7 @@ import os
 from contextlib import ExitStack
 from pathlib import Path
 
+import h5py
 import numpy as np
 import pytest
 from PIL import Image
@@ -137,3 +138,41 @@ def test_a_process_waits_for_another_that_decodes_the_same_images(
     monkeypatch.setattr(image_cache, "_WAIT_SECONDS", 0)
     again = load_split(folder, "train", CLASSES, 24, path.parent, 1, finish_the_other)
     assert again.digest == first.digest
+
+
+@pytest.mark.parametrize("what", ["time", "size"])
+def test_time_and_size_of_an_image_count_each_by_itself(folder: Path, what: str) -> None:
+    load(folder)
+    changed = folder / "train" / CLASSES[0] / f"{CLASSES[0]}_0000.JPEG"
+    before = changed.stat()
+    if what == "size":
+        changed.write_bytes(changed.read_bytes() + b"\0")
+    os.utime(changed, ns=(before.st_atime_ns, before.st_mtime_ns + (what == "time")))
+    assert load(folder)[1]
+
+
+def test_one_changed_pixel_is_noticed(folder: Path) -> None:
+    first, _ = load(folder)
+    del first
+    path = cache_path(folder.parent / "cache", folder, "train", CLASSES, 24)
+    with h5py.File(path, "r") as cache:
+        offset = cache["images"].id.get_offset()
+    with path.open("r+b") as file:
+        file.seek(offset + 5)
+        (byte,) = file.read(1)
+        file.seek(offset + 5)
+        file.write(bytes([byte ^ 1]))
+    assert load(folder)[1][-1:] == [12]
+
+
+def test_labels_are_part_of_the_digest(folder: Path) -> None:
+    digest = load(folder)[0].digest
+    name = f"{CLASSES[0]}_0003.JPEG"  # the last of the first class becomes the first of the second
+    (folder / "train" / CLASSES[0] / name).rename(folder / "train" / CLASSES[1] / name)
+    assert load(folder)[0].digest != digest
+
+
+def test_a_cache_is_checked_in_blocks_of_any_size(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(image_cache, "_IMAGES_HASHED_AT_ONCE", 5)
+    load(folder)
+    assert load(folder)[1] == [], "it is the same, and not built again"

@@ -106,3 +106,17 @@ def test_drawing_that_fails_leaves_nothing(tmp_path: Path, monkeypatch: pytest.M
     with pytest.raises(OSError, match="no space left"):
         provide_synthetic_folder(tmp_path / "synthetic")
     assert list(tmp_path.iterdir()) == []
+
+
+@pytest.mark.parametrize(("mode", "name"), [("L", "g.jpg"), ("CMYK", "c.jpg"), ("P", "p.png"), ("RGBA", "a.png")])
+def test_images_of_any_kind_become_rgb(tmp_path: Path, mode: str, name: str) -> None:
+    Image.new(mode, (40, 30)).save(tmp_path / name)
+    image = decode(tmp_path / name)
+    assert image is not None and image.mode == "RGB"
+
+
+def test_classes_are_sorted_as_text_and_hidden_folders_are_none(tmp_path: Path) -> None:
+    for split in ("train", "val"):
+        for name in ("n9", "n10", "n05", "n3", ".cache"):
+            (tmp_path / split / name).mkdir(parents=True)
+    assert class_names(tmp_path, "all") == ("n05", "n10", "n3", "n9")

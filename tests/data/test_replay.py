@@ -188,3 +188,16 @@ def test_frames_that_are_not_those_of_the_checkpoint_are_refused(tmp_path: Path)
         file.write(bytes([byte[0] ^ 1]))
     with pytest.raises(UsageError, match=r"replay\.frames: damaged, not the frames of the checkpoint"):
         buffer().restore(state)
+
+
+def test_stacks_of_long_episodes_are_their_last_frames() -> None:
+    """More frames than a byte counts."""
+    replay = ReplayBuffer(300, 300, SIZE, 3, 1, seed=0)
+    frames = [np.full((SIZE, SIZE, 3), number % 256, np.uint8) for number in range(301)]
+    replay.start_episode(frames[0])
+    for number in range(1, 301):
+        replay.add(np.zeros(1), float(number), 1.0, frames[number])
+    batch = replay.sample(600, SIZE)
+    for row, number in enumerate(batch.rewards.flatten().int().tolist()):
+        expected = [max(0, number - back) % 256 for back in (2, 1, 0)]
+        assert batch.next_observations[row, ::3, 0, 0].tolist() == expected

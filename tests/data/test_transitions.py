@@ -124,3 +124,34 @@ def test_an_episode_that_ends_before_its_reset_is_refused(tiny_settings: Setting
     episodes = RandomEpisodes("reacher-easy", settings, GenerateSettings(transitions=30, reset_every=2_000))
     with pytest.raises(UsageError, match=r"reset_every = 2000: an episode of reacher-easy was over after 10"):
         generate(episodes, tmp_path / "data.h5", 1, no_checkpoints(tmp_path), silent)
+
+
+def test_episodes_begin_each_in_their_own_way() -> None:
+    small = EnvironmentSettings(size=24, shadows=False, reflections=False, multisampling=0)
+    episodes = RandomEpisodes("reacher-easy", small, GenerateSettings(transitions=50))
+    env = episodes.load()
+    first, second, again = (episodes.play(number, env)[0][0] for number in (0, 1, 0))
+    env.close()
+    assert not np.array_equal(first, second)
+    np.testing.assert_array_equal(first, again)
+
+
+def test_stacks_of_long_episodes_are_their_last_frames(tmp_path: Path) -> None:
+    """More frames than a byte counts."""
+    with write_transitions(tmp_path / "d.h5", 300, 300, 2, 1) as writer:
+        writer.append(np.zeros((301, 2, 2, 3), np.uint8), np.zeros((300, 1), np.float32))
+    with TransitionDataset(tmp_path / "d.h5", 3) as dataset:
+        found = dataset.observation_frames(np.arange(300))
+    expected = [[[max(0, n + which - back) for back in (2, 1, 0)] for which in (0, 1)] for n in range(300)]
+    np.testing.assert_array_equal(found, expected)
+
+
+def test_all_frames_are_read_in_blocks_of_any_size(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("rlpt.data.transitions._CHUNKS_READ_AT_ONCE", 1)
+    episodes = np.arange(2 * 6 * 12, dtype=np.uint8).reshape(2, 6, 2, 2, 3)
+    with write_transitions(tmp_path / "d.h5", 10, 5, 2, 1) as writer:
+        for frames in episodes:
+            writer.append(frames, np.zeros((5, 1), np.float32))
+    with TransitionDataset(tmp_path / "d.h5", 3) as dataset:
+        read = np.concatenate(list(dataset.load_frames(2)))
+    np.testing.assert_array_equal(read, episodes.reshape(12, 2, 2, 3).transpose(0, 3, 1, 2))

@@ -200,3 +200,28 @@ def test_unseeded_gymnasium_environments_begin_differently_and_seeded_ones_alike
 
     assert not np.array_equal(first(None), first(None))
     np.testing.assert_array_equal(first(3), first(3))
+
+
+def test_every_episode_is_as_long_as_the_first() -> None:
+    env = PixelEnvironment("reacher-easy", SMALL.model_copy(update={"action_repeat": 100}))
+    env.reset()
+    lasts = [env.step(np.zeros(2)).last() for _ in range(21)]  # ten steps, one that begins anew, ten more
+    env.close()
+    assert [number for number, last in enumerate(lasts) if last] == [9, 20]
+
+
+def test_an_action_is_repeated_no_longer_than_the_episode_lasts() -> None:
+    env = PixelEnvironment("reacher-easy", SMALL.model_copy(update={"action_repeat": 300}))
+    env.reset()
+    found = [env.step(np.zeros(2)) for _ in range(4)]  # of 1,000 control steps
+    env.close()
+    assert [each.last() for each in found] == [False, False, False, True]
+    assert found[-1].discount == 1
+
+
+def test_a_task_without_an_end_of_its_own_is_cut_off_where_the_others_are() -> None:
+    env = PixelEnvironment("lqr-lqr_2_1", SMALL.model_copy(update={"action_repeat": 500}))
+    env.reset()
+    lasts = [env.step(np.ones(1)).last() for _ in range(2)]
+    env.close()
+    assert lasts == [False, True]

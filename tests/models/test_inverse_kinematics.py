@@ -41,3 +41,9 @@ def test_predictions_and_gradients_match_the_published_implementation() -> None:
     network.eval()
     with torch.no_grad():
         np.testing.assert_allclose(network(*pair), vectors["eval_prediction"], rtol=0, atol=1e-5)
+
+
+def test_dropout_is_what_is_set() -> None:
+    encoder = EncoderSettings(filters=3, layers=3, grouped_layers=0, crop=20)
+    network = InverseKinematics(encoder, 3, 2, InverseKinematicsSettings(hidden=(8, 8), dropout=0.25))
+    assert [part.p for part in network.modules() if isinstance(part, torch.nn.Dropout)] == [0.25] * 3

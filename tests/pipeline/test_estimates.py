@@ -7,7 +7,7 @@ from typing import get_args
 import pytest
 
 from rlpt.manifest import Manifest, load_manifest
-from rlpt.pipeline.estimates import checkpoint_bytes, disk_bytes, gpu_hours, steps
+from rlpt.pipeline.estimates import checkpoint_bytes, disk_bytes, gpu_hours, replay_bytes, steps
 from rlpt.pipeline.jobs import plan
 from rlpt.results.published import load_published
 from rlpt.settings import Method
@@ -65,3 +65,14 @@ def test_readme_says_how_many_runs_and_hours_the_paper_takes() -> None:
     readme = (REPOSITORY / "README.md").read_text(encoding="utf-8")
     runs, hours = sum(job.stage == "train" for job in jobs.values()), sum(map(gpu_hours, jobs.values()))
     assert f"{runs} training runs, about {round(hours, -2):,.0f} hours of the authors' GPU" in readme
+
+
+def test_replay_frames_are_those_of_the_paper() -> None:
+    assert {replay_bytes(job) for job in PAPER if job.stage == "train"} == {80_000 * 3 * 100**2}
+
+
+def test_pretraining_on_a_part_of_the_transitions_takes_as_many_updates_as_these_give() -> None:
+    jobs = plan(load_manifest(REPOSITORY / "experiments" / "extra" / "fig11_published.toml"))
+    kept = {4_750: 45, 9_500: 50, 19_000: 50}  # of 5,000, 10,000 and 20,000; for so many epochs
+    expected = {epochs * -(-transitions // 128) for transitions, epochs in kept.items()}
+    assert {steps(job) for job in jobs if job.stage == "pretrain"} == expected

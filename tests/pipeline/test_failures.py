@@ -1,5 +1,6 @@
 """A full disk, a lack of memory and numbers that are not finite end a job in one line, and it can go on."""
 
+import errno
 import os
 import subprocess
 import sys
@@ -215,3 +216,12 @@ def test_deterministic_algorithms_are_asked_for_while_the_job_runs(
         run_job(job, Execution(runs, device="cpu", quiet=True, deterministic=deterministic))
     assert asked == [False, True]
     assert not torch.are_deterministic_algorithms_enabled()
+
+
+@pytest.mark.parametrize(
+    "error", [OSError(errno.ENOMEM, "Cannot allocate memory"), RuntimeError("CUDNN_STATUS_ALLOC_FAILED")]
+)
+def test_a_lack_of_memory_is_known_by_several_names(error: Exception) -> None:
+    job = plan(load_manifest(DEMO))[-1]
+    with pytest.raises(JobError, match="out of memory"), explained(job, Path("runs")):
+        raise error

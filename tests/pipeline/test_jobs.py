@@ -184,3 +184,8 @@ def test_a_run_of_the_control_of_initialisation_that_figure_8_has_too_is_the_sam
     control = {curve.condition: curve.job.id for curve in curves(load_manifest(path), Selection(("reacher-easy",)))}
     assert {name for name, job in control.items() if job in published.values()} == {"scratch-orthogonal", "ik-default"}
     assert len(set(control.values())) == 4
+
+
+def test_a_seed_that_a_manifest_lacks_is_refused() -> None:
+    with pytest.raises(UsageError, match="--seed 5 is not in it"):
+        Selection(seeds=(5,)).check(load_manifest(FIG08))

@@ -8,8 +8,9 @@ from pathlib import Path
 from rlpt.manifest import load_manifest
 from rlpt.pipeline.execution import Execution, threads_of
 from rlpt.pipeline.jobs import plan
-from rlpt.pipeline.scheduler import _Log
+from rlpt.pipeline.scheduler import _Log, stage_command
 from rlpt.runs.files import write_json
+from rlpt.runs.interruption import Schedule
 from rlpt.runs.provenance import available_cores
 from tests.conftest import REPOSITORY
 
@@ -49,3 +50,13 @@ def test_a_job_goes_on_with_the_threads_that_it_began_with(tmp_path: Path) -> No
     assert threads_of(training, Execution(tmp_path, threads=4), 3) == 4
     write_json(training.folder(tmp_path).partial / "sessions.json", [{"threads": 100_000}])
     assert threads_of(training, execution, 3) == available_cores(), "of a larger machine"
+
+
+def test_a_job_s_command_says_all_that_it_was_asked_for(tmp_path: Path) -> None:
+    manifest = load_manifest(REPOSITORY / "experiments" / "demo.toml", "smoke", ("train.steps=105",))
+    schedule = Schedule(minutes=3, steps=7)
+    execution = Execution(tmp_path / "runs", tmp_path / "data", device="cpu", deterministic=True, schedule=schedule)
+    command = stage_command(plan(manifest)[0], manifest, execution)
+    places = {f"--runs={tmp_path / 'runs'}", f"--data={tmp_path / 'data'}"}
+    options = {"--deterministic", "--device=cpu", "--checkpoint-minutes=3", "--checkpoint-steps=7"}
+    assert places | options | {"--set=train.steps=105", "--profile=smoke"} <= {*command}

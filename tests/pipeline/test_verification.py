@@ -11,7 +11,7 @@ from rlpt.manifest import Manifest
 from rlpt.pipeline import verification
 from rlpt.pipeline.execution import Execution
 from rlpt.pipeline.jobs import Job, plan
-from rlpt.pipeline.verification import Repetition, repeat_with_kills
+from rlpt.pipeline.verification import Repetition, finished_folders, repeat_with_kills
 from tests.conftest import REPOSITORY, run_rlpt
 
 DEMO = str(REPOSITORY / "experiments" / "demo.toml")
@@ -189,3 +189,24 @@ def test_what_selects_of_a_manifest_selects_of_nothing_else(runs: Path) -> None:
     result = run_rlpt("verify", runs, "--profile", "lite")
     assert (result.exit_code, result.stderr.count("\n")) == (2, 1)
     assert "is no manifest (.toml): --profile" in result.stderr
+
+
+def test_runs_that_differ_are_kept_to_be_looked_at(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, finished_runs: tuple[Manifest, Path]
+) -> None:
+    manifest, runs = finished_runs
+    found = iter([("transitions.h5",), (), (), ()])
+    monkeypatch.setattr(verification, "_differences", lambda *_: next(found))
+    monkeypatch.setattr(
+        verification,
+        "_run",
+        lambda _, job, execution: shutil.copytree(job.folder(runs).path, job.folder(execution.runs).path),
+    )
+    list(repeat_with_kills(manifest, plan(manifest), Execution(tmp_path), 0, 0))
+    assert list(tmp_path.glob("verify-*/whole/generate/*"))
+
+
+def test_unfinished_runs_are_not_checked(tmp_path: Path) -> None:
+    for name in ("a-1", "b-2.partial"):
+        (tmp_path / "train" / name).mkdir(parents=True)
+    assert [folder.name for folder in finished_folders(tmp_path)] == ["a-1"]

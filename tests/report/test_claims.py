@@ -6,7 +6,7 @@ import pytest
 
 from rlpt.errors import UsageError
 from rlpt.manifest import load_manifest
-from rlpt.report.claims import check_claims, load_claims
+from rlpt.report.claims import Claim, Comparison, Expectation, check_claims, load_claims
 from tests.conftest import REPOSITORY
 
 ENTRY = """
@@ -101,3 +101,10 @@ def test_every_claim_fits_its_manifest_and_says_where_it_is_from() -> None:
         assert claim.section
         for each in claim.compare:
             assert set(each.environments) <= {"", *manifests[claim.manifest].environments}
+
+
+@pytest.mark.parametrize("expect", ["gains_little", "equivalent"])
+def test_a_margin_in_returns_says_nothing_of_accuracies(expect: Expectation) -> None:
+    compare = [Comparison(condition="a", versus="b", expect=expect)]
+    with pytest.raises(ValueError, match="margin in returns"):
+        Claim(text="x", section="1", figure=8, manifest="fig08_ik", metric="top1", compare=compare)

@@ -145,3 +145,15 @@ def test_what_the_authors_logs_say() -> None:
     assert (reacher.environment, reacher.verdict) == ("reacher-easy", "holds")
     assert verdicts["small-budget"].bootstrap_verdict == "fails"
     assert verdicts["imagenet-walker-lower"].seeds == "1"
+
+
+def test_an_end_on_the_margin_decides_nothing() -> None:
+    assert decide(0, 100, "gains_little") == decide(-100, 0, "equivalent") == "undecided"
+
+
+def test_an_accuracy_is_that_of_its_own_figure() -> None:
+    classifiers = tuple(
+        Classifier(name, "imagenet", 0, top1, 0.01)
+        for name, top1 in (("fig07_imagenet", 0.5), ("fig09_imagenet_distracted", 0.2))
+    )
+    assert data(classifiers=classifiers).scores("top1", 7, "fig07_imagenet", "", ["imagenet"]) == {0: 0.5}

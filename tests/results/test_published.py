@@ -85,3 +85,9 @@ def test_a_missing_file_is_named(tmp_path: Path) -> None:
     assert result.exit_code == 2
     assert "published_episodes.csv: no such file" in result.output
     assert not (tmp_path / "out").exists()
+
+
+def test_the_classifier_s_accuracy_is_a_share() -> None:
+    (classifier,) = load_published().classifiers
+    assert 0.3 < classifier.top1 < 0.9
+    assert classifier.chance == 0.01

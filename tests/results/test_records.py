@@ -219,3 +219,13 @@ def test_a_damaged_summary_is_named(tmp_path: Path) -> None:
     path.write_text(path.read_text()[:20])
     with pytest.raises(UsageError, match=r"summary\.json: damaged: 20 bytes instead of"):
         load_runs([manifest], [tmp_path], "Ours")
+
+
+def test_an_encoder_is_known_by_the_transitions_that_it_learned_from(tmp_path: Path) -> None:
+    """Not by those of the dataset that they were drawn from."""
+    manifest = load_manifest(REPOSITORY / "experiments" / "extra" / "fig11_published.toml")
+    for curve in curves(manifest):
+        write_finished_run(curve.job, tmp_path, [1.0])
+    encoders = load_runs([manifest], [tmp_path], "Ours").encoders
+    found = {(encoder.transitions, encoder.held_out) for encoder in encoders}
+    assert found == {(5_000, 250), (10_000, 500), (20_000, 1_000)}

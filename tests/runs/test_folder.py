@@ -151,3 +151,23 @@ def test_a_link_that_leads_nowhere_does_not_keep_a_run_from_its_end(tmp_path: Pa
     with folder.claim({}, {}, {}) as work:
         (work / "left-by-an-editor").symlink_to("gone")
     assert folder.state() == "done"
+
+
+def test_an_error_is_forgotten_when_the_run_goes_on(tmp_path: Path) -> None:
+    folder = RunFolder(tmp_path, "train", "a-1")
+    with pytest.raises(RuntimeError), folder.claim({}, {}, {}):
+        raise RuntimeError("it broke")
+    with folder.claim({}, {}, {}):
+        assert folder.error() == ""
+    assert not (folder.path / "error.txt").exists()
+
+
+def test_what_was_needed_only_on_the_way_is_gone_in_the_end(tmp_path: Path) -> None:
+    folder = RunFolder(tmp_path, "train", "a-1")
+    folder.partial.mkdir(parents=True)
+    (folder.partial / ".rlpt-half-0a1b2c3d").write_text("half")
+    with folder.claim({}, {}, {}) as work:
+        for name in ("checkpoint.safetensors", "replay.frames", "progress.txt"):
+            (work / name).write_text("x")
+    assert sorted(path.name for path in folder.path.iterdir()) == ["provenance.json", "settings.yaml"]
+    assert set(json.loads((folder.path / "provenance.json").read_text())["outputs"]) == {"settings.yaml"}

@@ -217,3 +217,12 @@ def test_options_that_do_not_go_together_are_refused(options: list[str], message
     result = CliRunner().invoke(main, ["run", str(FIG08.path), f"--runs={tmp_path}", *options])
     assert result.exit_code == 2
     assert message in result.stderr
+
+
+def test_a_script_asks_for_memory_account_and_whole_logs(tmp_path: Path) -> None:
+    wanted = SlurmSettings(mem="8G", account="me", qos="low", cpus=1, runs_per_gpu=4)
+    text = script("train", Execution(tmp_path), wanted)
+    requests = {line.removeprefix("#SBATCH ") for line in text.splitlines() if line.startswith("#SBATCH ")}
+    assert {"--mem=8G", "--account=me", "--qos=low", "--open-mode=append", "--nodes=1", "--ntasks=1"} <= requests
+    assert "export OMP_NUM_THREADS=1\n" in text, "no fewer than one, if there are more runs than cores"
+    assert "--threads=1 " in text

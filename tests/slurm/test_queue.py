@@ -126,3 +126,13 @@ def test_a_file_system_without_locks_is_one_line(tmp_path: Path, monkeypatch: py
     monkeypatch.setattr("fcntl.flock", flock)
     with pytest.raises(UsageError, match=r"has no locks .*: mount it with flock"), Queue(tmp_path).locked():
         pass
+
+
+def test_tasks_are_listed_one_by_one_and_wait_for_all_arrays(answer: Path, tmp_path: Path) -> None:
+    answers(answer, f'echo "$@" >{tmp_path}/asked')
+    Queue(tmp_path).tasks()
+    assert "--array" in (tmp_path / "asked").read_text().split()
+    answers(answer.with_name("sbatch"), f'echo "$@" >{tmp_path}/asked; cat >/dev/null; echo 9')
+    (tmp_path / "slurm").mkdir()
+    Queue(tmp_path).submit("#!/bin/sh\n", [["one"]], ["7", "8"])
+    assert "--dependency=afterany:7:8" in (tmp_path / "asked").read_text().split()
