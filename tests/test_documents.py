@@ -5,7 +5,7 @@ from pathlib import Path
 import pytest
 from pydantic import BaseModel, ConfigDict
 
-from rlpt.documents import Layer, load_document, parse_override, read_toml, validated
+from rlpt.documents import Layer, _merge, load_document, parse_override, read_toml, validated
 from rlpt.errors import UsageError
 
 
@@ -87,3 +87,8 @@ def test_what_is_not_a_document_is_one_line(tmp_path: Path) -> None:
         read_toml(path)
     path.write_text("gears = 3")
     assert load_document(Bicycle, path) == Bicycle(gears=3)
+
+
+def test_a_table_replaces_what_is_none() -> None:
+    assert _merge({"train": 5}, {"train": {"steps": 3}}) == {"train": {"steps": 3}}
+    assert _merge({"train": {"steps": 3}}, {"train": 5}) == {"train": 5}

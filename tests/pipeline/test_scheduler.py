@@ -4,11 +4,14 @@ import json
 import subprocess
 import sys
 from pathlib import Path
+from types import SimpleNamespace
+
+import pytest
 
 from rlpt.manifest import load_manifest
 from rlpt.pipeline.execution import Execution, threads_of
 from rlpt.pipeline.jobs import plan
-from rlpt.pipeline.scheduler import _Log, stage_command
+from rlpt.pipeline.scheduler import LocalScheduler, _Log, stage_command
 from rlpt.runs.files import write_json
 from rlpt.runs.interruption import Schedule
 from rlpt.runs.provenance import available_cores
@@ -60,3 +63,18 @@ def test_a_job_s_command_says_all_that_it_was_asked_for(tmp_path: Path) -> None:
     places = {f"--runs={tmp_path / 'runs'}", f"--data={tmp_path / 'data'}"}
     options = {"--deterministic", "--device=cpu", "--checkpoint-minutes=3", "--checkpoint-steps=7"}
     assert places | options | {"--set=train.steps=105", "--profile=smoke"} <= {*command}
+
+
+@pytest.mark.parametrize(("parallel", "threads", "fit"), [(2, 3, 1), (2, 2, 2), (9, 1, 4), (1, 1, 1), (3, 9, 1)])
+def test_as_many_jobs_run_as_were_asked_for_and_the_cores_allow(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, parallel: int, threads: int, fit: int
+) -> None:
+    """A job that wants more than there are runs by itself."""
+    monkeypatch.setattr("rlpt.pipeline.scheduler.available_cores", lambda: 4)
+    monkeypatch.setattr("rlpt.pipeline.scheduler.threads_of", lambda *_: threads)
+    manifest = load_manifest(REPOSITORY / "experiments" / "fig08_ik.toml")
+    scheduler = LocalScheduler(manifest, plan(manifest), Execution(tmp_path), parallel)
+    for job in plan(manifest):
+        if scheduler._fits(job):
+            scheduler._running.append(SimpleNamespace(job=job))  # type: ignore[arg-type]
+    assert len(scheduler._running) == fit
