@@ -39,7 +39,7 @@ def test_a_signal_that_is_ignored_stays_ignored() -> None:
 
 
 def test_signals_are_as_before_when_the_job_has_ended() -> None:
-    numbers = (signal.SIGTERM, signal.SIGINT, signal.SIGUSR1, signal.SIGHUP)
+    numbers = (signal.SIGTERM, signal.SIGUSR1)  # the others may be ignored, as below nohup or in the background
     before = [signal.getsignal(number) for number in numbers]
     with stopping_on_signals(lambda _: None):
         assert all(signal.getsignal(number) != old for number, old in zip(numbers, before, strict=True))
