@@ -9,7 +9,7 @@ PROFILE ?= $(if $(KEPT),$(word 2,$(subst /, ,$(KEPT))),paper)
 CORES   := $(shell nproc)
 # A training run takes several GB of a GPU's memory: beside one, only who knows it asks for more at a time.
 JOBS    ?= $(if $(wildcard /dev/nvidiactl),1,$(CORES))
-# Tests and benchmarks compute on the CPU alone.
+# Processes of the tests and threads of a benchmark, which are no jobs: all cores, beside a GPU too.
 WORKERS := $(if $(filter file,$(origin JOBS)),$(CORES),$(JOBS))
 DATA    ?= data
 VENV    ?= .venv

@@ -84,7 +84,7 @@ def batch_script(array: Array, manifest: Manifest, execution: Execution, setting
     """Returns the script of an array, whose dependency is left to `sbatch`'s command line.
 
     Raises:
-        UsageError: if the Apptainer image is not there.
+        UsageError: if the Apptainer image is not there, or a folder's name would be misread.
     """
     share = settings.cpus // settings.runs_per_gpu if array.stage == "train" else settings.cpus
     device = _device(array, execution.device, settings.gres or "")
