@@ -169,6 +169,27 @@ def test_generating(tiny_settings: Settings, tmp_path: Path, seed: int, monkeypa
     assert_resumes(stage, tmp_path, stop_points(seed, 4), killed=True)
 
 
+def test_finished_parts_of_a_dataset_are_not_played_again(
+    tiny_settings: Settings, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("rlpt.generate._PART", 1)
+    wanted = tiny_settings.generate.model_copy(update={"transitions": 160, "reset_every": 160})  # 4 episodes
+    episodes = RandomEpisodes("reacher-easy", tiny_settings.environment, wanted)
+    played: list[int] = []
+    play = RandomEpisodes.play
+
+    def noted(self: RandomEpisodes, episode: int, environment: PixelEnvironment) -> tuple[np.ndarray, np.ndarray]:
+        played.append(episode)
+        return play(self, episode, environment)
+
+    monkeypatch.setattr(RandomEpisodes, "play", noted)
+    with pytest.raises(Paused):
+        generate(episodes, tmp_path / "transitions.h5", 1, StopAt(tmp_path, 2), silent)
+    generate(episodes, tmp_path / "transitions.h5", 1, no_checkpoints(tmp_path), silent)
+    assert played == [0, 1, 2, 2, 3]
+    assert [path.name for path in tmp_path.iterdir()] == ["transitions.h5"]
+
+
 @pytest.mark.parametrize("task", ["reacher-easy", "walker-walk", "finger-turn_easy", "ball_in_cup-catch"])
 def test_an_environment_comes_back_in_the_middle_of_an_episode(tiny_settings: Settings, task: str) -> None:
     env, again = (PixelEnvironment(task, tiny_settings.environment, 3, VIDEO) for _ in range(2))

@@ -1,5 +1,7 @@
 """The replay buffer against a naive one that stores whole stacks."""
 
+import errno
+import os
 import tempfile
 from dataclasses import dataclass
 from pathlib import Path
@@ -188,6 +190,15 @@ def test_frames_that_are_not_those_of_the_checkpoint_are_refused(tmp_path: Path)
         file.write(bytes([byte[0] ^ 1]))
     with pytest.raises(UsageError, match=r"replay\.frames: damaged, not the frames of the checkpoint"):
         buffer().restore(state)
+
+
+def test_a_frame_that_was_written_in_part_is_a_full_disk(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    replay = ReplayBuffer(30, 30, SIZE, 3, 1, seed=0, file=tmp_path / "replay.frames")
+    write = os.pwrite
+    monkeypatch.setattr("os.pwrite", lambda file, data, offset: write(file, data.cast("B")[:-1], offset))
+    with pytest.raises(OSError, match=r"replay\.frames") as caught:
+        replay.start_episode(frame(0))
+    assert caught.value.errno == errno.ENOSPC
 
 
 def test_stacks_of_long_episodes_are_their_last_frames() -> None:

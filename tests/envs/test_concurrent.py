@@ -107,6 +107,7 @@ def test_one_thread_makes_all_calls(tiny_settings: Settings, monkeypatch: pytest
     env.restore(env.state())
     env.begin_step(np.zeros(2))
     env.close()
+    assert not any(thread.ident == threads["close"] for thread in threading.enumerate())
     assert set(threads) == set(names)
     assert set(threads.values()) != {threading.get_ident()}
     assert len(set(threads.values())) == 1

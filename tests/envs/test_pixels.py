@@ -132,6 +132,14 @@ def test_a_camera_that_is_not_there_is_refused() -> None:
         PixelEnvironment("reacher-easy", SMALL.model_copy(update={"camera": 7}))
 
 
+@pytest.mark.parametrize(("name", "repeat", "rate"), [("reacher-easy", 4, 12.5), ("walker-walk", 2, 20.0)])
+def test_frames_per_second_are_those_of_simulated_time(name: str, repeat: int, rate: float) -> None:
+    """Control steps take 0.02 s in reacher and 0.025 s in walker."""
+    env = rlpt.envs.gym.PixelGymEnv(name, size=24, action_repeat=repeat)
+    assert env.metadata["render_fps"] == rate
+    env.close()
+
+
 @pytest.mark.parametrize("name", ["reacher-easy", "cartpole-swingup"])
 @pytest.mark.filterwarnings("ignore:.*:UserWarning:gymnasium")
 def test_the_gymnasium_adapter_passes_gymnasiums_own_check(name: str) -> None:

@@ -59,6 +59,12 @@ def test_gpu_hours_are_near_the_authors(figure: int, manifest: str) -> None:
     assert estimated == pytest.approx(statistics.median(logged), rel=0.1)
 
 
+def test_hours_of_pretraining_are_those_of_its_convolutions() -> None:
+    """Both observations forward and twice that backward; 591 GFLOP are 6 passes over a batch of 128."""
+    (pretraining,) = {round(gpu_hours(job), 6) for job in PAPER if job.stage == "pretrain"}
+    assert pretraining * 3600 == pytest.approx(44_550 * 2 * 3 * (591e9 / 6) / 7.13e12, rel=0.01)
+
+
 def test_readme_says_how_many_runs_and_hours_the_paper_takes() -> None:
     manifests = (REPOSITORY / "experiments").glob("fig*.toml")
     jobs = {job.id: job for path in manifests for job in plan(load_manifest(path))}
