@@ -3,11 +3,11 @@
 A layer of the paper's encoder between two others, forward and backward. Of 90 channels in 3 groups on 39×39 pixels: as
 it is; each group's 30 channels padded to 32; dense, with zeros between the groups; each group in tensors of its own. Of
 90 channels without groups on 29×29 pixels: as it is, and padded to 96. Each in both memory layouts, and on a GPU with
-cuDNN's own choice of algorithm as well as with the fastest that it finds by trying.
+cuDNN's own choice of algorithm, or with --tried the fastest that it finds by trying. (A process keeps the first choice
+for a shape, so that one process cannot do both.)
 """
 
 from collections.abc import Callable
-from itertools import product
 
 import click
 import torch
@@ -70,19 +70,18 @@ def training_step(form: list[Convolution]) -> Callable[[], None]:
 
 @click.command(help=__doc__)
 @click.option("--device", default="cpu", show_default=True)
+@click.option("--tried", is_flag=True, help="Let cuDNN try all algorithms and keep the fastest.")
 @click.option("--repeats", default=20, show_default=True)
-def main(device: str, repeats: int) -> None:
-    """Prints a line for each precision, layout, choice of algorithm and form."""
+def main(device: str, tried: bool, repeats: int) -> None:
+    """Prints a line for each precision, layout and form."""
     place = torch.device(device)
-    on_a_gpu = place.type == "cuda"
     precisions: tuple[Precision, ...] = ("float32", "tf32", "bfloat16")
-    for name in precisions if on_a_gpu else ("float32", "bfloat16"):
+    for name in precisions if place.type == "cuda" else ("float32", "bfloat16"):
         dtype = torch.bfloat16 if name == "bfloat16" else torch.float32
-        for layout, tried in product((torch.contiguous_format, torch.channels_last), (False, True)[: 1 + on_a_gpu]):
+        for layout in (torch.contiguous_format, torch.channels_last):
             for form, tensors in forms(place, dtype, layout).items():
                 text = _duration(tensors, place, repeats, name, tried)
-                choice = "tried" if tried else "chosen"
-                click.echo(f"{name:9} {str(layout).removeprefix('torch.'):17} {choice:7} {form:13} {text}")
+                click.echo(f"{name:9} {str(layout).removeprefix('torch.'):17} {form:13} {text}")
 
 
 def _duration(form: list[Convolution], device: torch.device, repeats: int, precision: Precision, tried: bool) -> str:

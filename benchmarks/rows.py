@@ -71,11 +71,9 @@ def measured(
     """
     place = choose_device(device)
     workload = workload or paper_workload(in_checkout("experiments"), place, precision)
+    gc.collect()  # agents refer to themselves, and this pair needs the memory of the last one's
     with computing(workload.precision), BUILDERS[name](workload, place) as case:
-        row = _row(name, case, rounds or case.rounds)
-    del case
-    gc.collect()  # agents refer to themselves, and the next pair needs their memory
-    return row
+        return _row(name, case, rounds or case.rounds)
 
 
 def _row(name: str, case: Case, rounds: int) -> Row:
@@ -105,12 +103,21 @@ def as_json(rows: Sequence[Row]) -> str:
     return json.dumps([asdict(row) for row in rows], indent=2)
 
 
+def as_line(row: Row) -> str:
+    """Returns a row in one line."""
+    return f"{row.name}: {row.ratio:,.2f} ({_short(row.ours)} against {_short(row.reference)} {row.unit})"
+
+
 def as_table(rows: Sequence[Row]) -> Table:
     """Returns the rows as a table for people."""
     table = Table("what", "unit", box=None, header_style="bold")
     for heading in ("rlpt", "reference", "ratio", "spread"):
         table.add_column(heading, justify="right")
     for row in rows:
-        values = (f"{value:,.4g}" if value < 1000 else f"{value:,.0f}" for value in (row.ours, row.reference))
+        values = _short(row.ours), _short(row.reference)
         table.add_row(row.name, row.unit, *values, f"{row.ratio:,.2f}", f"{row.spread:.0%}")
     return table
+
+
+def _short(value: float) -> str:
+    return f"{value:,.4g}" if value < 1000 else f"{value:,.0f}"

@@ -23,8 +23,6 @@ STRIDE = 10
 "Every tenth point of a curve is kept."
 SHOWN_STEPS = 80_000
 "Agent steps that the paper shows of longer runs."
-SHARED_STEPS = 60_000
-"""Agent steps that all conditions of Figure 11 train for, also T = 20,000: what their AUC and early score are over."""
 _TASKS = {"cheetah": "cheetah-run", "reacher": "reacher-easy", "walker": "walker-walk"}
 
 
@@ -41,29 +39,31 @@ def digest(logs: Path) -> dict[str, pd.DataFrame]:
     text: dict[Hashable, str] = {"video": "string", "pretrain_steps": "Int64"}
     episodes = _rename(read_table(logs / "published_episodes.csv", text))
     costs = _rename(read_table(logs / "published_runs.csv", text))[[*KEYS, "gpu_hours", "ms_per_step"]]
+    shown = episodes[episodes["step"] <= SHOWN_STEPS]
+    shared = shown.groupby(KEYS)["step"].max().groupby(["figure", "environment"]).min()
     runs, curves = [], []
-    for _, run in episodes[episodes["step"] <= SHOWN_STEPS].groupby(KEYS, sort=False):
-        returns = run["reward"].to_numpy()
+    for _, run in shown.groupby(KEYS, sort=False):
         smoothed = run["reward"].rolling(SMOOTHING, min_periods=1).mean()
         first = run.iloc[0]
-        shared = run.loc[run["step"] <= SHARED_STEPS, "reward"].to_numpy()
         is_t0 = (first["figure"], first["condition"]) == (8, "baseline")
-        scored = shared if first["figure"] == 11 else returns
         runs.append(
             {
                 **first[[*KEYS, "pretrain", "pretrain_environment", "pretrain_steps"]],
                 "episodes": len(run),
                 "steps": run["step"].iloc[-1],
-                "final": round(final_score(returns), 2),
-                "auc": round(area_under_curve(scored), 2),
-                "early": round(early_score(scored), 2),
-                "auc_t0": round(area_under_curve(shared), 2) if is_t0 else None,
-                "early_t0": round(early_score(shared), 2) if is_t0 else None,
+                "final": round(final_score(run["reward"].to_numpy()), 2),
+                **_scores_until(shared[first["figure"], first["environment"]], run),
+                **(_scores_until(shared[11, first["environment"]], run, "_t0") if is_t0 else {}),
             }
         )
         kept = run.assign(smoothed=smoothed.round(2))[STRIDE - 1 :: STRIDE]
         curves.append(kept[[*KEYS, "step", "reward", "smoothed"]].rename(columns={"reward": "return"}))
-    table = pd.DataFrame(runs).merge(costs, on=KEYS, validate="one_to_one").sort_values(KEYS)
+    table = (
+        pd.DataFrame(runs)
+        .astype({"shared_steps_t0": "Int64"})
+        .merge(costs, on=KEYS, validate="one_to_one")
+        .sort_values(KEYS)
+    )
     losses = read_table(logs / "published_ik_losses.csv", text).rename(
         columns={"env": "environment", "test_r2_vs_zero": "test_r2"}
     )
@@ -76,6 +76,13 @@ def digest(logs: Path) -> dict[str, pd.DataFrame]:
         "ik_encoders": losses.fillna({"video": ""}),
         "imagenet": imagenet[imagenet["epoch"] % STRIDE == 0],
     }
+
+
+def _scores_until(steps: int, run: pd.DataFrame, suffix: str = "") -> dict[str, float]:
+    """Returns AUC and early score over the steps that all runs of a figure have on one task."""
+    returns = run.loc[run["step"] <= steps, "reward"].to_numpy()
+    scores = {"auc": round(area_under_curve(returns), 2), "early": round(early_score(returns), 2)}
+    return {f"{name}{suffix}": value for name, value in ({"shared_steps": steps} | scores).items()}
 
 
 def _rename(table: pd.DataFrame) -> pd.DataFrame:

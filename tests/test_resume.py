@@ -219,7 +219,7 @@ def test_killing_and_signalling_a_real_process(tiny_settings: Settings, tmp_path
     """SIGKILL and SIGTERM at seeded moments, with a checkpoint at every poll; `rlpt train` goes on each time."""
     sizes = ["environment.size=32", "encoder.crop=28", "train.steps=150", "train.evaluate_every=50"]
     command = [sys.executable, "-m", "rlpt", "train", str(REPOSITORY / "experiments" / "demo.toml"), "--quiet"]
-    command += ["--profile=smoke", "--condition=baseline", "--threads=1", "--checkpoint-minutes=0"]
+    command += ["--profile=smoke", "--condition=baseline", "--threads=1", "--device=cpu", "--checkpoint-minutes=0"]
     command += [f"--set={value}" for value in sizes]
     subprocess.run([*command, f"--runs={tmp_path / 'whole'}"], check=True, capture_output=True)
     broken = [*command, f"--runs={tmp_path / 'broken'}"]

@@ -1,5 +1,6 @@
 """An update as a CUDA graph: all its kernels are handed to the GPU at once, with no Python between them."""
 
+import gc
 import warnings
 from collections.abc import Callable, Sequence
 from functools import cached_property
@@ -70,6 +71,7 @@ class CapturedUpdate:
     def _capture(self, batch: DrawnBatch, noises: Sequence[Tensor]) -> None:
         """Records the update, without executing it, on inputs of its own."""
         own, noises = batch.with_own_draws(), [noise.clone() for noise in noises]
+        gc.collect()  # a graph of an agent that is no more would spoil the capture if it were destroyed amid it
         # An earlier graph lives until this one is in the pool, which no longer exists when its last graph is gone.
         graph = torch.cuda.CUDAGraph()
         # The environment's thread may use the GPU meanwhile, to render.

@@ -49,19 +49,20 @@ def bench(device: str, precision: "Precision", names: tuple[str, ...], as_list: 
     from rlpt.checkout import in_checkout
 
     sys.path.insert(0, str(in_checkout("benchmarks").parent))
-    from benchmarks.rows import as_json, as_table, chosen, measured
+    from benchmarks.rows import as_json, as_line, as_table, chosen, measured
 
-    rows, disagreements = [], 0
+    rows, missing = [], 0
     for name in chosen(names):
-        click.echo(name, err=True)
+        click.echo(f"{name} …", err=True)
         try:
             rows.append(measured(name, device, precision=precision))
-        except ArithmeticError as error:  # the other rows are worth having all the same
-            click.echo(f"rlpt: {name}: {error}: not measured", err=True)
-            disagreements += 1
+            click.echo(as_line(rows[-1]), err=True)  # whatever becomes of the others
+        except (ArithmeticError, RuntimeError) as error:  # as where a GPU has no algorithm for it, or no memory
+            click.echo(f"rlpt: {name}: {str(error).splitlines()[0]}: not measured", err=True)
+            missing += 1
     if as_list:
         click.echo(as_json(rows))
     else:
         Console().print(as_table(rows))
-    if disagreements:
+    if missing:
         sys.exit(1)

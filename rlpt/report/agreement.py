@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from typing import Literal
 
 from rlpt.report.claims import Metric
-from rlpt.report.verdicts import Verdict, decide
+from rlpt.report.verdicts import Verdict, decide, lengths_of
 from rlpt.results.records import DataSet, Encoder, Run, baseline_of, grouped, scores_of
 from rlpt.stats import Difference, difference
 
@@ -24,6 +24,8 @@ class Agreement:
     difference: Difference
     same: Verdict
     "Whether the whole interval lies within the margin."
+    lengths: str
+    'Where the scores are over unequally many steps: "80,000 against 56,250 steps".'
 
 
 @dataclass(frozen=True)
@@ -57,7 +59,8 @@ def agreements(ours: DataSet, theirs: DataSet) -> list[Agreement]:
             gap = difference(scores_of(mine, metric), scores_of(published, metric), pair=False)
             run = mine[0]
             same = decide(gap.low, gap.high, "equivalent")
-            found.append(Agreement(run.manifest, run.environment, run.label, metric, gap, same))
+            lengths = lengths_of(mine, published, metric)
+            found.append(Agreement(run.manifest, run.environment, run.label, metric, gap, same, lengths))
     return found
 
 

@@ -19,17 +19,19 @@ MARGIN = 100.0
 "What counts as little: 10 % of 1,000, the highest return of a task."
 
 Metric = Literal["final", "auc", "early", "top1"]
-Expectation = Literal["greater", "less", "gains_little", "equivalent"]
+Expectation = Literal["greater", "less", "gains_much", "gains_little", "equivalent"]
 
 METRICS: dict[Metric, str] = {
     "final": "final score: mean return of the last 15 training episodes",
-    "auc": "AUC: mean return over the training episodes up to the step that all conditions train to",
+    "auc": "AUC: mean return over the training episodes up to where the shortest run on the task ends",
     "early": "early score: mean return over the first quarter of these episodes",
     "top1": "top-1 accuracy on the validation images",
 }
+WITH_MARGIN: tuple[Expectation, ...] = ("gains_much", "gains_little", "equivalent")
 EXPECTATIONS: dict[Expectation, str] = {
     "greater": "above",
     "less": "below",
+    "gains_much": f"more than {MARGIN:g} above",
     "gains_little": f"less than {MARGIN:g} above",
     "equivalent": f"within ±{MARGIN:g} of",
 }
@@ -92,7 +94,7 @@ class Claim(Section):
     def _margins_are_returns(self) -> Self:
         for each in self.compare:
             accuracy = (each.metric or self.metric) == "top1"
-            if accuracy and each.expect in ("gains_little", "equivalent"):
+            if accuracy and each.expect in WITH_MARGIN:
                 raise ValueError(f'expect = "{each.expect}" has a margin in returns, and top1 is an accuracy')
             if each.than and (accuracy or isinstance(each.condition, list) or isinstance(each.versus, list)):
                 raise ValueError("than compares gains in returns of one condition over another")

@@ -5,6 +5,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from rlpt.report.claims import Metric
+from rlpt.report.verdicts import lengths_of
 from rlpt.results.records import Run, baseline_of, grouped, scores_of
 from rlpt.stats import (
     Difference,
@@ -43,6 +44,8 @@ class ConditionSummary:
     "Means over runs."
     differences: dict[Metric, Difference | None]
     "From the baseline; None: it is the baseline, or there is none."
+    lengths: str
+    "Where its final score and the baseline's come after unequally many steps."
     speed: Speed | None
     probability: Interval | None
     "That a run's final score is above the baseline's."
@@ -75,6 +78,7 @@ def condition_summaries(runs: list[Run]) -> list[ConditionSummary]:
                 run.label,
                 {metric: mean_score(own, metric) for metric in SUMMARISED},
                 {metric: difference(*pair) if compared else None for metric, pair in pairs.items()},
+                lengths_of(own, baseline, "final"),
                 _speed(own, baseline) if baseline else None,
                 probability_of_improvement(*pairs["final"]) if compared else None,
             )

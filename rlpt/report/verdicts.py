@@ -7,13 +7,13 @@ All comparisons must hold for a claim to hold, which needs no correction; one th
 
 import math
 from collections import Counter
-from collections.abc import Hashable, Mapping
+from collections.abc import Hashable, Iterable, Mapping
 from dataclasses import dataclass
 from typing import Literal
 
 from rlpt.number_text import roughly, span
-from rlpt.report.claims import MARGIN, Claim, Comparison, Expectation, Gain, Metric, listed
-from rlpt.results.records import DataSet
+from rlpt.report.claims import MARGIN, WITH_MARGIN, Claim, Comparison, Expectation, Gain, Metric, listed
+from rlpt.results.records import DataSet, Run
 from rlpt.stats import Difference, Interval, difference, probability_of_improvement, seeds_to_exclude
 
 Verdict = Literal["holds", "fails", "undecided", "not run"]
@@ -22,6 +22,7 @@ VERDICTS: tuple[Verdict, ...] = ("holds", "fails", "undecided", "not run")
 BOUNDARIES: dict[Expectation, tuple[float, ...]] = {
     "greater": (0.0,),
     "less": (0.0,),
+    "gains_much": (MARGIN,),
     "gains_little": (MARGIN,),
     "equivalent": (-MARGIN, MARGIN),
 }
@@ -47,7 +48,9 @@ class Finding:
     seeds_needed: int | None
     "Seeds that would decide it, if the observed difference and deviation were the true ones; None: over 1,000."
     lengths: str = ""
-    'Where runs were not equally long: "56,250 against 80,000 steps".'
+    'Where the scores are over unequally many steps: "56,250 against 80,000 steps".'
+    margin_share: float | None = None
+    "The margin as a share of the mean score of `versus`; None where no margin decides."
 
 
 @dataclass(frozen=True)
@@ -125,6 +128,7 @@ def decide(low: float, high: float, expect: Expectation, margin: float = MARGIN)
     holds, fails = {
         "greater": (low > 0, high < 0),
         "less": (high < 0, low > 0),
+        "gains_much": (low > margin, high < margin),
         "gains_little": (high < margin, low > margin),
         "equivalent": (-margin < low and high < margin, low > margin or high < -margin),
     }[expect]
@@ -135,7 +139,9 @@ def _find(claim: Claim, comparison: Comparison, environment: str, data: DataSet)
     metric = comparison.metric or claim.metric
     first, second = _scores(claim, comparison, environment, data, metric)
     names = listed(comparison.condition)[0], listed(comparison.versus)[0]
-    lengths = _lengths(claim, names, environment, data)
+    runs, others = (data.select(claim.figure, claim.manifest, environment, [name]) for name in names)
+    lengths = lengths_of(runs, others, metric)
+    share = _margin_share(second) if comparison.expect in WITH_MARGIN and not comparison.than else None
     if comparison.than:
         other = comparison.than
         first = _gains(claim.manifest, first, second)
@@ -153,6 +159,7 @@ def _find(claim: Claim, comparison: Comparison, environment: str, data: DataSet)
         decide(*found.bootstrap, comparison.expect),
         _seeds_needed(found, comparison.expect),
         lengths,
+        share,
     )
 
 
@@ -175,13 +182,17 @@ def _gains(name: str, first: Mapping[Hashable, float], second: Mapping[Hashable,
     return {(name, key): first[key] - second[key] for key in first if key in second}
 
 
-def _lengths(claim: Claim, names: tuple[str, str], environment: str, data: DataSet) -> str:
-    """Names how long the two conditions' runs were, if they differ."""
-    runs = (data.select(claim.figure, claim.manifest, environment, [name]) for name in names)
-    first, second = ({run.steps for run in own} for own in runs)
-    if not first or not second or first == second:
+def lengths_of(first: Iterable[Run], second: Iterable[Run], metric: str) -> str:
+    """Names how many steps the scores of two conditions' runs are over, if they differ."""
+    ours, theirs = ({run.steps_of(metric) for run in runs} for runs in (first, second))
+    if not ours or not theirs or ours == theirs:
         return ""
-    return f"{span(first)} against {span(second)} steps"
+    return f"{span(ours)} against {span(theirs)} steps"
+
+
+def _margin_share(reference: Mapping[Hashable, float]) -> float | None:
+    mean = sum(reference.values()) / len(reference) if reference else 0.0
+    return MARGIN / mean if mean > 0 else None
 
 
 def _seeds_needed(found: Difference, expect: Expectation) -> int | None:

@@ -62,7 +62,8 @@ def _places(figure: int, condition: str) -> list[tuple[int, str]]:
 
 
 def _run(row: pd.Series, figure: int, condition: str, curve: pd.DataFrame, encoder: Encoder | None) -> Run:
-    column = "{}_t0" if (figure, condition) == (11, "t0") else "{}"
+    t0 = "_t0" if (figure, condition) == (11, "t0") else ""
+    scores = {"final": float(row["final"])} | {name: float(row[f"{name}{t0}"]) for name in ("auc", "early")}
     return Run(
         figure=figure,
         manifest="",
@@ -73,7 +74,8 @@ def _run(row: pd.Series, figure: int, condition: str, curve: pd.DataFrame, encod
         seed=int(row["seed"]),
         video=row["video"],
         steps=int(row["steps"]),
-        scores={"final": float(row["final"])} | {name: float(row[column.format(name)]) for name in ("auc", "early")},
+        shared_steps=int(row[f"shared_steps{t0}"]),
+        scores=scores,
         curve=curve,
         encoder=encoder,
         hours=float(row["gpu_hours"]),

@@ -76,6 +76,8 @@ class Run:
     video: str
     "Distracting background; empty: none."
     steps: int
+    shared_steps: int
+    "Those of the shortest run that its experiment has on this task, or will have: AUC and early score end there."
     scores: dict[str, float]
     "Metric (final, auc, early) → this run's number."
     curve: pd.DataFrame = field(repr=False)
@@ -95,6 +97,10 @@ class Run:
     def experiment(self) -> str:
         """What a table calls the figure or manifest that the run belongs to."""
         return f"Figure {self.figure}" if not self.manifest else self.manifest
+
+    def steps_of(self, metric: str) -> int:
+        """Returns the agent steps that a metric is over."""
+        return self.steps if metric == "final" else self.shared_steps
 
     @property
     def identity(self) -> Hashable:
@@ -259,6 +265,7 @@ def _load_run(
         seed=curve.seed,
         video=curve.clip.name if curve.clip else "",
         steps=steps,
+        shared_steps=shared,
         scores={"final": final_score(returns), "auc": area_under_curve(common), "early": early_score(common)},
         curve=table[["step", "return", "smoothed"]],
         encoder=encoder,

@@ -14,6 +14,7 @@ from rlpt.data.batch import DrawnBatch, Transitions
 from rlpt.models import batch_norm, encoder
 from rlpt.settings import Settings
 from tests.agents.recorded_graph import record_on_the_cpu
+from tests.agents.test_sac import is_rounding_noise
 
 UPDATES = 12
 "Enough for every kind of update to be warmed up, captured and replayed."
@@ -75,6 +76,8 @@ def test_replayed_updates_are_the_updates(tiny_settings: Settings, precision: st
     for row, expected in zip(rows, expected_rows, strict=True):
         assert row == pytest.approx(expected, rel=tolerance, abs=0)
     for name, tensor in weights.items():
+        if tolerance and is_rounding_noise(f".{name}"):
+            continue
         torch.testing.assert_close(tensor, expected_weights[name], rtol=tolerance, atol=tolerance)
 
 

@@ -55,7 +55,7 @@ def test_a_file_that_finds_no_room_leaves_nothing_behind(small_disk: Path, room:
 def stage_command(runs: Path, stage: str, *options: str) -> list[str]:
     condition = "baseline" if stage == "train" else "ik"
     command = [sys.executable, "-m", "rlpt", stage, str(DEMO), "--profile=smoke", f"--runs={runs}", "--quiet"]
-    return [*command, f"--condition={condition}", "--threads=1", *SMALL, *options]
+    return [*command, f"--condition={condition}", "--device=cpu", "--threads=1", *SMALL, *options]
 
 
 def run_stage(runs: Path, stage: str, *options: str, check: bool = True) -> "subprocess.CompletedProcess[str]":

@@ -93,8 +93,9 @@ def test_jobs_that_are_killed_at_random_moments_write_the_same_bytes(tmp_path: P
     """Eight SIGKILLs for each of the three stages, at seeded moments while it is at work."""
     sizes = ["--set=environment.size=32", "--set=encoder.crop=28", "--set=train.steps=300", "--condition=ik"]
     result = run_rlpt(
-        "verify", DEMO, "--profile=smoke", "--kills=8", f"--runs={tmp_path}", "--threads=1", "--quiet", *sizes
-    )
+        "verify", DEMO, "--profile=smoke", "--kills=8", f"--runs={tmp_path}", "--device=cpu", "--threads=1", "--quiet",
+        *sizes,
+    )  # fmt: skip
     assert result.exit_code == 0, result.output
     lines = result.stdout.splitlines()
     assert [line.split()[0] for line in lines] == ["same"] * 3

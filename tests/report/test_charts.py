@@ -15,8 +15,8 @@ def run(episodes: int, length: int = 250) -> Run:
     curve = pd.DataFrame({"step": steps, "return": 1.0, "smoothed": np.linspace(0, 1, episodes)})
     return Run(
         figure=8, manifest="fig08_ik", environment="walker-walk", condition="baseline", label="Baseline",
-        pretrained=False, seed=1, video="", steps=int(steps[-1]), scores={}, curve=curve, encoder=None, hours=1.0,
-        steps_per_second=1.0,
+        pretrained=False, seed=1, video="", steps=int(steps[-1]), shared_steps=int(steps[-1]), scores={}, curve=curve,
+        encoder=None, hours=1.0, steps_per_second=1.0,
     )  # fmt: skip
 
 

@@ -19,7 +19,7 @@ VALUE = st.floats(-500, 500)
 def run(condition: str, seed: int, final: float, environment: str = "walker-walk") -> Run:
     return Run(
         figure=8, manifest="fig08_ik", environment=environment, condition=condition, label=condition,
-        pretrained=condition != "baseline", seed=seed, video="", steps=250,
+        pretrained=condition != "baseline", seed=seed, video="", steps=250, shared_steps=250,
         scores={"final": final, "auc": final, "early": final}, curve=pd.DataFrame(), encoder=None, hours=1.0,
         steps_per_second=1.0,
     )  # fmt: skip
@@ -52,6 +52,7 @@ def test_a_verdict_needs_the_whole_interval(one: float, other: float, expect: Ex
     [
         ("greater", 1, 9, "holds"), ("greater", -9, -1, "fails"), ("greater", -1, 9, "undecided"),
         ("greater", 0, 9, "undecided"), ("less", -9, -1, "holds"), ("less", 1, 9, "fails"),
+        ("gains_much", 101, 500, "holds"), ("gains_much", -5, 99, "fails"), ("gains_much", 99, 300, "undecided"),
         ("gains_little", -500, 99, "holds"), ("gains_little", 101, 500, "fails"), ("gains_little", 0, 101, "undecided"),
         ("equivalent", -99, 99, "holds"), ("equivalent", -200, -101, "fails"), ("equivalent", -101, 9, "undecided"),
         ("greater", nan, nan, "undecided"), ("equivalent", nan, nan, "undecided"), ("less", nan, nan, "undecided"),
@@ -119,8 +120,24 @@ def test_runs_of_unequal_length_are_named() -> None:
     longer = [replace(run("baseline", seed, 300), steps=500 + seed) for seed in (1, 2)]
     (found,) = judge(claim(), data(run("ik-walker", 1, 400), run("ik-walker", 2, 400), *longer)).findings
     assert found.lengths == "250 against 501–502 steps"
+    of_area = claim().model_copy(update={"metric": "auc"})  # over the steps that all have
+    assert judge(of_area, data(run("ik-walker", 1, 400), *longer)).findings[0].lengths == ""
     (found,) = judge(claim(), data(run("ik-walker", 1, 400), run("baseline", 1, 400))).findings
     assert found.lengths == ""
+
+
+def test_a_margin_is_set_beside_the_score_that_it_is_a_part_of() -> None:
+    runs = data(
+        *(run("ik-walker", seed, 260 + seed) for seed in (1, 2)), *(run("baseline", seed, 250) for seed in (1, 2))
+    )
+    for expect, share, verdict in (
+        ("greater", None, "holds"),
+        ("gains_much", 0.4, "fails"),
+        ("equivalent", 0.4, "holds"),
+    ):
+        comparison = claim().compare[0].model_copy(update={"expect": expect})
+        (found,) = judge(claim().model_copy(update={"compare": [comparison]}), runs).findings
+        assert (found.margin_share, found.verdict) == (share, verdict)
 
 
 def test_classifiers_are_compared_by_their_seeds() -> None:
