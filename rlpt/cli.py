@@ -86,6 +86,7 @@ for _command in (
     figures.plot,
     figures.report,
     records.show,
+    records.play,
     records.verify,
     records.export,
     records.collect,

@@ -8,6 +8,7 @@ is said of all.
 
 import re
 from collections import Counter
+from collections.abc import Iterator
 from dataclasses import dataclass
 from hashlib import sha256
 from pathlib import Path
@@ -118,6 +119,8 @@ class Manifest:
     profile_source: bytes | None
     overrides: tuple[str, ...]
     "What `--set` said."
+    overruled: tuple[str, ...]
+    'What its own tables say and the profile overrules, such as "agent.hidden = 64 yields to lite\'s 256".'
     title: str
     environments: tuple[str, ...]
     seeds: tuple[int, ...]
@@ -198,6 +201,7 @@ def load_manifest(path: Path, profile: str | None = None, overrides: tuple[str, 
         source=path.read_bytes(),
         profile_source=profile_path.read_bytes() if profile_path else None,
         overrides=overrides,
+        overruled=tuple(_overruled(layers)),
         title=document.title,
         environments=document.environments,
         seeds=document.seeds,
@@ -219,6 +223,16 @@ def _in_order(layers: list[Layer], condition: str) -> list[Layer]:
     own = [Layer(f"{each.origin}: {key}", each.table.get("conditions", {}).get(condition, {})) for each in layers]
     manifest, profile, under, *overrides = layers
     return [manifest, profile, own[0], under, own[2], *overrides, *own[3:]]
+
+
+def _overruled(layers: list[Layer]) -> Iterator[str]:
+    """Yields what the manifest says to no effect: the profile says otherwise, and nothing goes before that."""
+    manifest, profile, *later = layers
+    for section in Settings.model_fields:
+        for key, own in manifest.table.get(section, {}).items():
+            value = profile.table.get(section, {}).get(key, own)
+            if value != own and not any(key in layer.table.get(section, {}) for layer in later):
+                yield f"{section}.{key} = {own} yields to {Path(profile.origin).stem}'s {value}"
 
 
 def _check_steps_are_the_budgets(path: Path, layers: list[Layer], document: _Document) -> None:

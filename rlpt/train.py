@@ -7,11 +7,12 @@ import numpy as np
 import torch
 
 from rlpt.agents.sac import METRICS, SAC
-from rlpt.data.movies import enlarged, write_movie
+from rlpt.data.movies import write_movie
 from rlpt.data.replay import ReplayBuffer
 from rlpt.envs.concurrent import ConcurrentEnvironment
 from rlpt.envs.pixels import PixelEnvironment, action_size
 from rlpt.errors import require_finite
+from rlpt.play import POLICY_FILE, play_episode
 from rlpt.progress import Report
 from rlpt.runs.checkpoint import State
 from rlpt.runs.folder import REPLAY_FILE
@@ -85,7 +86,7 @@ class Training:
         self._checkpoints, self._report = checkpoints, report
         with closing(self._env), closing(self._evaluation_env):
             self._run()
-        self._agent.save(self._folder / "policy.safetensors")
+        self._agent.save(self._folder / POLICY_FILE)
 
     def _run(self) -> None:
         train = self._settings.train
@@ -169,16 +170,11 @@ class Training:
         """Plays whole episodes with the mean action, in an environment like the training's with its own randomness."""
         env = self._evaluation_env
         env.seed(integer_seed(self._seed, "evaluation", self._step))
-        returns, frames = [], []
+        returns: list[float] = []
+        frames: list[np.ndarray] = []
         for episode in range(self._settings.train.evaluation_episodes):
             self._poll()  # nothing has changed since the step began: a run that stops here evaluates again
-            time_step = env.reset()
-            returns.append(0.0)
-            while not time_step.last():
-                if movie and episode == 0:
-                    frames.append(enlarged(env.frame))
-                time_step = env.step(self._agent.act(time_step.observation))
-                returns[-1] += time_step.reward
+            returns.append(play_episode(self._agent, env, frames if movie and episode == 0 else None))
         row = {"mean_return": float(np.mean(returns))}
         self._metrics.row("evaluations", self._step, row | {f"return_{n}": value for n, value in enumerate(returns, 1)})
         if movie:

@@ -8,7 +8,7 @@ import pytest
 from rlpt.errors import UsageError
 from rlpt.manifest import load_manifest
 from rlpt.settings import Settings
-from tests.conftest import MINIMAL, REPOSITORY
+from tests.conftest import MINIMAL, REPOSITORY, run_rlpt
 
 MANIFESTS = [path for path in sorted((REPOSITORY / "experiments").rglob("*.toml")) if path.parent.name != "profiles"]
 
@@ -47,6 +47,17 @@ def test_a_manifest_may_say_what_a_profile_changes_in_it_alone(write_manifest: C
     assert manifest.seeds == (1,)
     copied = load_manifest(path.rename(path.with_name("copy.toml")), "small")
     assert [each.settings for each in copied.experiments] == [each.settings for each in manifest.experiments]
+
+
+def test_what_a_profile_overrules_in_the_manifest_s_tables_is_said(write_manifest: Callable[..., Path]) -> None:
+    path = write_manifest(MINIMAL + "[agent]\nhidden = 2\nfeatures = 2\n", "[agent]\nhidden = 8\nfeatures = 2\n")
+    assert load_manifest(path, "small").overruled == ("agent.hidden = 2 yields to small's 8",)
+    assert load_manifest(path).overruled == load_manifest(path, "small", ("agent.hidden=2",)).overruled == ()
+    for command in ("plan", "status"):
+        result = run_rlpt(command, path, "--profile", "small")
+        assert f"rlpt: {path}: agent.hidden = 2 yields to small's 8; under [profiles.small]" in result.stderr
+    path.write_text(path.read_text() + "[profiles.small.agent]\nhidden = 2\n")
+    assert load_manifest(path, "small").overruled == ()
 
 
 @pytest.mark.parametrize("key", ["title", "profile", "conditions.ik.label", "profiles.small.title"])

@@ -9,6 +9,8 @@ from typing import NamedTuple
 
 import numpy as np
 import torch
+from safetensors import SafetensorError
+from safetensors.torch import load_file
 from torch import Tensor
 from torch.nn import functional as F
 
@@ -16,7 +18,7 @@ from rlpt.agents.captured import CapturedUpdate, GraphPool, Metrics
 from rlpt.data.batch import DrawnBatch, Transitions
 from rlpt.data.crops import center_crop
 from rlpt.data.device_frames import on_device
-from rlpt.errors import require_finite
+from rlpt.errors import UsageError, require_finite
 from rlpt.models.actor_critic import Actor, Critic
 from rlpt.models.encoder import load_encoder
 from rlpt.models.initialisation import orthogonal_init
@@ -206,6 +208,23 @@ class SAC:
         for name, network in self._networks().items():
             tensors |= {f"{name}.{key}": tensor for key, tensor in network.state_dict().items()}
         write_safetensors(path, tensors)
+
+    def load(self, path: Path) -> None:
+        """Goes on from the weights that `save` wrote; optimisers begin anew.
+
+        Raises:
+            UsageError: if they are not those of such networks.
+        """
+        try:
+            tensors = load_file(path)
+            for name, network in self._networks().items():
+                start = f"{name}."
+                network.load_state_dict({key[len(start) :]: tensors[key] for key in tensors if key.startswith(start)})
+            with torch.no_grad():
+                self.log_alpha.copy_(tensors["log_alpha"])
+        except (OSError, SafetensorError, KeyError, RuntimeError) as error:
+            reason = " ".join(str(error).split())
+            raise UsageError(f"{path}: not readable as this agent's weights: {reason:.200}") from None
 
     def _networks(self) -> dict[str, torch.nn.Module]:
         return {"actor": self.actor, "critic": self.critic, "target": self.target}

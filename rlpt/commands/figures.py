@@ -81,8 +81,8 @@ def _script(figure: Path) -> Path:
 def report(manifests: tuple[Path, ...], profiles: tuple[str, ...], folders: tuple[Path, ...], out: Path) -> None:
     """Judge the paper's claims by the authors' logs and finished runs. Writes one HTML page.
 
-    Without a MANIFEST it looks at those of the paper's figures and at the controls. Beside index.html it writes
-    report.md and claims.json.
+    Without a MANIFEST it looks at those of the paper's figures, at the controls, and at what claims name. Beside
+    index.html it writes report.md and claims.json.
 
     \b
     Examples:
@@ -93,10 +93,11 @@ def report(manifests: tuple[Path, ...], profiles: tuple[str, ...], folders: tupl
     from rlpt.checkout import in_checkout
     from rlpt.manifest import load_manifest
     from rlpt.pipeline.jobs import plan
+    from rlpt.report.claims import judged_manifests
     from rlpt.report.report import write_report
 
     in_checkout("paper_figures", "claims.toml")
-    chosen = list({path.resolve(): path for path in manifests}.values()) or _judged_manifests()
+    chosen = list({path.resolve(): path for path in manifests}.values()) or judged_manifests()
     loaded = {profile: [load_manifest(path, profile) for path in chosen] for profile in dict.fromkeys(profiles)}
     for path in write_report(loaded, folders, out):
         click.echo(f"report: {path}")
@@ -106,10 +107,3 @@ def report(manifests: tuple[Path, ...], profiles: tuple[str, ...], folders: tupl
         if own and not any(job.folder(folder).is_done() for job in jobs for folder in folders):
             places = f"under profile {' or '.join(loaded)} in {', '.join(map(str, folders))}"
             click.echo(f"rlpt: {path}: nothing of it is finished {places}: say --profile and --runs", err=True)
-
-
-def _judged_manifests() -> list[Path]:
-    from rlpt.checkout import in_checkout
-
-    folder = in_checkout("experiments")
-    return [*sorted(folder.glob("fig*.toml")), *sorted((folder / "extra").glob("*.toml"))]

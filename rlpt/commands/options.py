@@ -5,16 +5,20 @@ import re
 from collections.abc import Callable
 from functools import wraps
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import click
 
 from rlpt.checkout import ROOT
 from rlpt.errors import UsageError
 
+if TYPE_CHECKING:
+    from rlpt.manifest import Manifest
+
 Command = Callable[..., Any]
 
-_FIGURE = re.compile(r"fig\d\d")
+_EXPERIMENTS = ROOT / "experiments"
+_NAME, _FIGURE = re.compile(r"[\w-]+"), re.compile(r"fig\d\d")
 
 
 class FolderOrFile(click.Path):
@@ -32,13 +36,16 @@ class FolderOrFile(click.Path):
 
 
 class ManifestFile(FolderOrFile):
-    """A TOML file, or the paper's figure that one in experiments/ is for, such as "fig08"."""
+    """A TOML file, or the name of one in experiments/, such as "demo" or "head_init"; of a figure "fig08" will do."""
 
     def convert(self, value: Any, parameter: click.Parameter | None, context: click.Context | None) -> Any:
         """Returns a Path."""
         path = super().convert(value, parameter, context)
-        known = sorted((ROOT / "experiments").glob(f"{path}_*.toml")) if _FIGURE.fullmatch(str(path)) else []
-        return known[0] if known and not path.is_file() else path
+        if path.is_file() or not _NAME.fullmatch(str(path)):
+            return path
+        known = [file for name in (f"{path}.toml", f"extra/{path}.toml") for file in _EXPERIMENTS.glob(name)]
+        known += sorted(_EXPERIMENTS.glob(f"{path}_*.toml")) if _FIGURE.fullmatch(str(path)) else []
+        return known[0] if known else path
 
 
 class Amount(click.FloatRange):
@@ -153,11 +160,24 @@ _executor_options = _options(
 )
 
 
+def read_manifest(path: Path, profile: str | None, overrides: tuple[str, ...]) -> "Manifest":
+    """Loads a manifest, and warns of what it says to no effect."""
+    from rlpt.manifest import load_manifest
+
+    manifest = load_manifest(path, profile, overrides)
+    for text in manifest.overruled:
+        click.echo(
+            f"rlpt: {path}: {text}; under [profiles.{manifest.profile}], in a condition or by --set it would hold",
+            err=True,
+        )
+    return manifest
+
+
 def takes_manifest(command: Command) -> Command:
     """Gives a command the Manifest and the Selection that the usual argument and options describe."""
 
     @wraps(command)
-    def load(
+    def call(
         manifest: Path,
         profile: str | None,
         overrides: tuple[str, ...],
@@ -167,14 +187,13 @@ def takes_manifest(command: Command) -> Command:
         videos: tuple[str, ...],
         **others: Any,
     ) -> Any:
-        from rlpt.manifest import load_manifest
         from rlpt.pipeline.jobs import Selection
 
         selection = Selection(environments, conditions, seeds, videos)
-        return command(load_manifest(manifest, profile, overrides), selection, **others)
+        return command(read_manifest(manifest, profile, overrides), selection, **others)
 
     argument = click.argument("manifest", type=ManifestFile())
-    return _options(argument, scale_options, selection_options)(load)
+    return _options(argument, scale_options, selection_options)(call)
 
 
 def takes_execution(command: Command) -> Command:

@@ -9,6 +9,7 @@ import click
 from rlpt.commands.cluster import print_scripts
 from rlpt.commands.options import (
     ManifestFile,
+    read_manifest,
     runs_option,
     scale_options,
     selection_options,
@@ -50,7 +51,6 @@ def plan(
       rlpt plan experiments/fig*.toml
       rlpt plan experiments/fig08_ik.toml --executor slurm --gres gpu:1
     """
-    from rlpt.manifest import load_manifest
     from rlpt.pipeline import jobs
     from rlpt.pipeline.estimates import describe
 
@@ -58,7 +58,7 @@ def plan(
     if as_json and cluster is not None:
         raise UsageError("--json: not with --executor slurm, which prints scripts")
     distinct_paths = {path.resolve(): path for path in manifests}
-    loaded = [load_manifest(path, profile, overrides) for path in distinct_paths.values()]
+    loaded = [read_manifest(path, profile, overrides) for path in distinct_paths.values()]
     plans = {manifest.path: jobs.plan(manifest, selection) for manifest in loaded}
     if cluster is not None:
         print_scripts([(manifest, plans[manifest.path]) for manifest in loaded], execution, cluster)

@@ -59,6 +59,53 @@ def _find_run(run: str, runs: Path) -> Path:
 
 
 @click.command()
+@click.argument("run")
+@click.option("--episodes", type=click.IntRange(min=1), default=1, show_default=True)
+@click.option("--seed", type=click.IntRange(min=0), default=0, show_default=True, help="Of the initial states.")
+@click.option("--background", metavar="CLIP", help="0, 1, 99, a video file, or none.  [default: as in training]")
+@click.option("--movie", type=FolderOrFile(), metavar="FILE", help="Write the first episode as a video, such as a.mp4.")
+@runs_option
+@data_option
+@device_option
+def play(
+    run: str, episodes: int, seed: int, background: str | None, movie: Path | None, runs: Path, data: Path, device: str
+) -> None:
+    """Play a trained policy. It takes its mean action, as in evaluations.
+
+    RUN is the folder or the id of a finished training run.
+
+    \b
+    Examples:
+      rlpt play walker-walk-from-scratch-s37-cca27863 --movie walk.mp4
+      rlpt play runs/train/walker-walk-from-scratch-s37-cca27863 --background 99 --episodes 10
+    """
+    from statistics import mean
+
+    from rlpt.data.movies import write_movie
+    from rlpt.data.videos import load_video
+    from rlpt.pipeline.execution import choose_device
+    from rlpt.play import background_of, load_policy, play_episode, read_settings
+
+    folder = _find_run(run, runs)
+    _, settings = read_settings(folder)
+    clip = background_of(folder, background, data)
+    video = load_video(clip, settings.environment.size) if clip else None
+    agent, env = load_policy(folder, video, choose_device(device))
+    env.seed(seed)
+    frames: list[Any] = []
+    returns = []
+    for episode in range(1, episodes + 1):
+        returns.append(play_episode(agent, env, frames if movie and episode == 1 else None))
+        click.echo(f"episode {episode}: return {returns[-1]:.1f}")
+    if episodes > 1:
+        click.echo(f"mean: {mean(returns):.1f}")
+    if movie:
+        write_movie(movie, frames, env.agent_steps_per_second)
+        click.echo(f"movie: {movie}")
+    env.close()
+
+
+@click.command()
 @click.argument("path", metavar="RUN|MANIFEST", type=FolderOrFile())
 @scale_options
 @selection_options

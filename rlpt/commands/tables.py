@@ -15,7 +15,7 @@ from rlpt.pipeline.estimates import disk_bytes, gpu_hours, replay_bytes, steps
 from rlpt.pipeline.execution import progress_of
 from rlpt.pipeline.jobs import Job
 from rlpt.runs.checksums import PROVENANCE_FILE, read_provenance
-from rlpt.runs.folder import SESSIONS_FILE
+from rlpt.runs.folder import SESSIONS_FILE, SETTINGS_FILE
 from rlpt.runs.provenance import read_sessions, version_text
 from rlpt.settings import EncoderSettings
 from rlpt.slurm.queue import QueuedTask
@@ -170,7 +170,7 @@ def run_tables(folder: Path) -> None:
             table.add_row(name, size, f"{digest[:12]}…")
         console.print(table)
     console.print("[bold]settings[/]")
-    console.print((folder / "settings.yaml").read_text(encoding="utf-8").rstrip(), markup=False)
+    console.print((folder / SETTINGS_FILE).read_text(encoding="utf-8").rstrip(), markup=False)
 
 
 def _shortened(value: object) -> str:

@@ -12,6 +12,7 @@ from safetensors.torch import load_file
 from torch import Tensor, nn
 from torch.nn import functional as F
 
+from rlpt.documents import Layer, validated
 from rlpt.errors import UsageError
 from rlpt.models.batch_norm import EPSILON, batch_norm_relu, unbiased_variances
 from rlpt.runs.files import write_safetensors
@@ -200,21 +201,48 @@ def load_encoder(path: Path, encoder: ConvEncoder, statistics: RunningStatistics
     Raises:
         UsageError: if the file is not readable, or holds another architecture.
     """
-    try:
-        with safe_open(path, "pt") as file:
-            found = json.loads((file.metadata() or {}).get("rlpt", "{}"))
-        tensors = load_file(path)
-    except (OSError, SafetensorError, ValueError, RecursionError) as error:
-        raise UsageError(f"{path}: not readable as an encoder: {error}") from None
+    found, tensors = _read(path)
     wanted = encoder.architecture
-    if isinstance(found, dict):  # what there was no setting for when it was written was as the default is
-        found = EncoderSettings().model_dump() | found
     if found != wanted:
         described = [", ".join(f"{name} {values.get(name)}" for name in wanted) for values in (found, wanted)]
         raise UsageError(
             f"{path}: another architecture: the file has {described[0]}; the settings ask for {described[1]}: "
             "pretrain with these settings, or train with the file's"
         )
+    _fill(path, tensors, encoder, statistics)
+
+
+def open_encoder(path: Path) -> tuple[ConvEncoder, RunningStatistics]:
+    """Returns what `save_encoder` wrote, of whatever architecture, for `encoder.evaluate(images, statistics)`.
+
+    The images are of the range that it was pretrained on, which its run's settings tell: 0…255 as published
+    (`ik.input_range`), 0…1 in lite.
+
+    Raises:
+        UsageError: if the file is not readable.
+    """
+    found, tensors = _read(path)
+    channels = found.pop("channels", None)
+    if not isinstance(channels, int) or channels < 3:
+        raise UsageError(f"{path}: not readable as an encoder: its architecture has {channels} channels")
+    settings = validated(EncoderSettings, [Layer(f"{path}: not readable as an encoder", found)])
+    encoder, statistics = ConvEncoder(settings, channels // 3), RunningStatistics(settings)
+    _fill(path, tensors, encoder, statistics)
+    return encoder, statistics
+
+
+def _read(path: Path) -> tuple[Architecture, dict[str, Tensor]]:
+    try:
+        with safe_open(path, "pt") as file:
+            found = json.loads((file.metadata() or {}).get("rlpt", "{}"))
+        tensors = load_file(path)
+    except (OSError, SafetensorError, ValueError, RecursionError) as error:
+        raise UsageError(f"{path}: not readable as an encoder: {error}") from None
+    # What there was no setting for when it was written was as the default is.
+    return (EncoderSettings().model_dump() | found if isinstance(found, dict) else {}), tensors
+
+
+def _fill(path: Path, tensors: dict[str, Tensor], encoder: ConvEncoder, statistics: RunningStatistics) -> None:
     for prefix, module in (("encoder.", encoder), ("statistics.", statistics)):
         own = {name.removeprefix(prefix): tensor for name, tensor in tensors.items() if name.startswith(prefix)}
         try:

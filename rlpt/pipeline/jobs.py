@@ -22,6 +22,8 @@ _RESULTS_VERSION = 1
 # Settings that there were not when jobs got their ids: part of them only where they are not the default, so that
 # existing runs keep their names.
 _LATER = {"compute": ("precision",)}
+# Of the command line, in the order of Selection's fields.
+_OPTIONS = ("--env", "--condition", "--seed", "--video")
 
 
 @dataclass(frozen=True)
@@ -35,19 +37,25 @@ class Selection:
 
     def check(self, manifest: Manifest) -> None:
         """Raises UsageError if something is selected that the manifest does not have."""
-        known: tuple[tuple[str, tuple[Any, ...], tuple[Any, ...]], ...] = (
-            ("--env", self.environments, manifest.environments),
-            ("--condition", self.conditions, tuple(experiment.name for experiment in manifest.experiments)),
-            ("--seed", self.seeds, manifest.seeds),
-            ("--video", self.videos, tuple(clip.name for clip in manifest.videos if clip)),
+        known: tuple[tuple[tuple[Any, ...], tuple[Any, ...]], ...] = (
+            (self.environments, manifest.environments),
+            (self.conditions, tuple(experiment.name for experiment in manifest.experiments)),
+            (self.seeds, manifest.seeds),
+            (self.videos, tuple(clip.name for clip in manifest.videos if clip)),
         )
-        for option, wanted, present in known:
+        for option, (wanted, present) in zip(_OPTIONS, known, strict=True):
             for value in wanted:
                 if value not in present:
+                    remedy = "; others: --set 'seeds=[...]'" if option == "--seed" else ""
                     raise UsageError(
                         f"{manifest.path}: {option} {value} is not in it under profile {manifest.profile}; there are: "
-                        f"{', '.join(map(str, present)) or 'none'}"
+                        f"{', '.join(map(str, present)) or 'none'}{remedy}"
                     )
+
+    def options(self) -> list[str]:
+        """Returns what selects the same on the command line, such as "--env walker-walk"."""
+        fields = (self.environments, self.conditions, self.seeds, self.videos)
+        return [f"{option} {value}" for option, values in zip(_OPTIONS, fields, strict=True) for value in values]
 
     def has(self, environment: str, condition: str, seed: int, clip: Clip | None) -> bool:
         """Says whether a run is selected."""

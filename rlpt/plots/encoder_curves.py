@@ -11,13 +11,15 @@ from matplotlib.figure import Figure
 
 from rlpt.errors import UsageError
 from rlpt.manifest import Manifest
+from rlpt.number_text import task
 from rlpt.pipeline.jobs import Job, Selection, curves, plan
 from rlpt.plots.figure_files import STYLE, made_by, save_figure, sentence, stamp
 from rlpt.plots.line_styles import LineStyle, line_style, slots
+from rlpt.results.records import grouped
 from rlpt.results.run_files import EPOCHS_FILE
 from rlpt.settings import Method
 
-_PANEL = (4.2, 2.6)
+_PANEL, _NARROW_PANEL = (4.2, 2.6), (3.0, 2.4)
 _COLUMNS = 3
 _HANDLE, _LETTER = 0.6, 0.075
 "Inches that the legend takes for a line and for a letter."
@@ -25,7 +27,7 @@ _HANDLE, _LETTER = 0.6, 0.075
 
 @dataclass(frozen=True)
 class _Measure:
-    """How well an encoder does: columns of its table, and what they are."""
+    """How well an encoder does, at most 1: columns of its table, and what they are."""
 
     training: str
     held_out: str
@@ -48,6 +50,15 @@ class _Shown:
     finished: bool
 
 
+@dataclass(frozen=True)
+class _Panel:
+    """Encoders that are compared in one measure, by name."""
+
+    title: str
+    measure: _Measure
+    encoders: dict[str, _Shown]
+
+
 def draw_pretraining_curves(manifest: Manifest, selection: Selection, runs: Path) -> list[Path]:
     """Draws how well encoders do on held-out data after each epoch, and dotted on what they learn from, during it.
 
@@ -60,29 +71,45 @@ def draw_pretraining_curves(manifest: Manifest, selection: Selection, runs: Path
     shown = [each for job in plan(manifest, selection) for each in _read(job, runs)]
     if not shown:
         return []
-    measures = [measure for measure in _MEASURES.values() if any(each.measure == measure for each in shown)]
-    names = _names(shown, manifest)
-    width, height = _PANEL
+    panels = _panels(shown, manifest)
+    names = list(dict.fromkeys(name for panel in panels for name in panel.encoders))
+    styles = _styles(names, manifest)
+    width, height = _PANEL if len(panels) == 1 else _NARROW_PANEL
     with mpl.rc_context(STYLE):
-        panels = len(measures)
-        columns = _columns(names, width * panels)
-        figure = Figure(figsize=(width * panels, height + 0.2 * -(-len(shown) // columns)), layout="constrained")
-        for index, measure in enumerate(measures):
-            own = {name: each for name, each in names.items() if each.measure == measure}
-            _draw(own, measure, _styles(names, manifest), figure.add_subplot(1, panels, index + 1))
-        figure.legend(loc="outside upper center", ncols=columns, frameon=False)
-        lines = [
-            f"{sentence(manifest.title)} What the encoders learn. Solid: held-out data after each epoch; "
-            "dotted: training data during it, with dropout if there is any.",
-            made_by(manifest),
-        ]
-        unfinished = [name for name, each in names.items() if not each.finished]
-        if unfinished:
-            lines.append(f"UNFINISHED: {', '.join(unfinished)}")
-        stamp(figure, lines)
+        columns = _columns(names, width * len(panels))
+        rows = -(-len(names) // columns)
+        figure = Figure(figsize=(width * len(panels), height + 0.2 * rows), layout="constrained")
+        first: dict[_Measure, Axes] = {}
+        for index, panel in enumerate(panels):
+            axes = figure.add_subplot(1, len(panels), index + 1, sharey=first.get(panel.measure))
+            _draw(panel, styles, axes, panel.measure not in first)
+            first.setdefault(panel.measure, axes)
+        entries = {str(line.get_label()): line for axes in figure.axes for line in axes.lines}
+        figure.legend(
+            handles=[entries[name] for name in names], loc="outside upper center", ncols=columns, frameon=False
+        )
+        _caption(figure, manifest, selection, panels)
         ids = " ".join(each.job.id for each in shown)
         name = f"{manifest.name}-encoders"
         return save_figure(figure, runs / "figures", name, f"{manifest.title}: the encoders", manifest.profile, ids)
+
+
+def _caption(figure: Figure, manifest: Manifest, selection: Selection, panels: list[_Panel]) -> None:
+    """Stamps under the figure what it shows and what made it."""
+    lines = [
+        f"{sentence(manifest.title)} What the encoders learn. Solid: held-out data after each epoch; "
+        "dotted: training data during it, with dropout if there is any.",
+        made_by(manifest, selection),
+    ]
+    unfinished = [
+        ", ".join(filter(None, (panel.title, name)))
+        for panel in panels
+        for name, each in panel.encoders.items()
+        if not each.finished
+    ]
+    if unfinished:
+        lines.append(f"UNFINISHED: {'; '.join(unfinished)}")
+    stamp(figure, lines)
 
 
 def _read(job: Job, runs: Path) -> Iterator[_Shown]:
@@ -93,26 +120,46 @@ def _read(job: Job, runs: Path) -> Iterator[_Shown]:
     measure = _MEASURES[job.method]
     try:
         epochs = pd.read_csv(path)
-        if not {"updates", measure.training, measure.held_out} <= set(epochs):
-            raise ValueError("columns are missing")
+        missing = {"updates", measure.training, measure.held_out} - set(epochs)
+        if missing:
+            raise ValueError(f"of its columns, {', '.join(sorted(missing))} are missing")
     except (OSError, ValueError) as error:
         raise UsageError(f"{path}: not readable ({error}): delete the run folder and run it again") from None
     if len(epochs):
         yield _Shown(job, measure, epochs, folder.is_done())
 
 
-def _names(shown: list[_Shown], manifest: Manifest) -> dict[str, _Shown]:
-    """Names each encoder after the condition that uses it, or after its job, where that is not one to one."""
+def _panels(shown: list[_Shown], manifest: Manifest) -> list[_Panel]:
+    """Returns a panel for each measure, or one a task where a condition has encoders of several.
+
+    An encoder is named after the condition that uses it, if need be with its video, or else after its job.
+    """
     labels: dict[str, set[str]] = {}
     for curve in curves(manifest):
         for encoder in curve.job.inputs:
             labels.setdefault(encoder.id, set()).add(curve.label)
-    if all(len(labels[each.job.id]) == 1 for each in shown):
-        found = {next(iter(labels[each.job.id])): each for each in shown}
-        if len(found) == len(shown):
-            return found
-    found = {f"{each.job.slug}-s{each.job.seed}" if each.job.seed else each.job.slug: each for each in shown}
-    return found if len(found) == len(shown) else {each.job.id: each for each in shown}
+
+    def label(each: _Shown) -> str:
+        own = labels[each.job.id]
+        return next(iter(own)) if len(own) == 1 else slug(each)
+
+    def label_and_video(each: _Shown) -> str:
+        clips = [data.clip.name for data in each.job.inputs if data.clip]
+        return ", video ".join([label(each), *clips])
+
+    def slug(each: _Shown) -> str:
+        return f"{each.job.slug}-s{each.job.seed}" if each.job.seed else each.job.slug
+
+    one_each = len(set(map(label, shown))) == len(shown)
+    groups = grouped(shown, lambda each: (each.measure, "" if one_each else each.job.environment))
+    if len({environment for _, environment in groups}) == 1:
+        groups = {(measure, ""): own for (measure, _), own in groups.items()}
+    namings = (label, label_and_video, slug, lambda each: each.job.id)
+    name = next(each for each in namings if all(len(set(map(each, own))) == len(own) for own in groups.values()))
+    return [
+        _Panel(environment and task(environment), measure, {name(each): each for each in own})
+        for (measure, environment), own in groups.items()
+    ]
 
 
 def _columns(names: Iterable[str], width: float) -> int:
@@ -130,14 +177,16 @@ def _styles(names: Iterable[str], manifest: Manifest) -> dict[str, LineStyle]:
     return {name: line_style(own[name]) for name in names}
 
 
-def _draw(named: dict[str, _Shown], measure: _Measure, styles: dict[str, LineStyle], axes: Axes) -> None:
-    for name, each in named.items():
+def _draw(panel: _Panel, styles: dict[str, LineStyle], axes: Axes, first: bool) -> None:
+    measure = panel.measure
+    for name, each in panel.encoders.items():
         updates, style = each.epochs["updates"], styles[name]
         axes.plot(
             updates, each.epochs[measure.held_out], color=style.colour, linewidth=1.2, marker=style.marker,
             markersize=3, label=name,
         )  # fmt: skip
         axes.plot(updates, each.epochs[measure.training], color=style.colour, linewidth=0.8, linestyle=":")
+    axes.set_title(panel.title)
     axes.set_xlabel("updates")
-    axes.set_ylabel(measure.axis)
+    axes.set_ylabel(measure.axis if first else "")
     axes.set_ylim(bottom=min(0, *axes.get_ylim()), top=1)

@@ -11,6 +11,7 @@ from matplotlib.figure import Figure
 
 from rlpt.errors import UsageError, trouble
 from rlpt.manifest import Manifest, load_manifest
+from rlpt.pipeline.jobs import Selection
 from rlpt.runs.files import whole_file
 from rlpt.runs.provenance import code_version, version_text
 
@@ -34,9 +35,10 @@ _LETTERS_PER_INCH = 22
 _SMALL_PRINT = 6
 
 
-def made_by(manifest: Manifest) -> str:
-    """Returns manifest, profile, rlpt's version and commit in one line."""
-    changed = "".join(f" · --set {override}" for override in manifest.overrides)
+def made_by(manifest: Manifest, selection: Selection | None = None) -> str:
+    """Returns manifest, profile, what of it was asked for, and rlpt's version and commit in one line."""
+    options = [*(f"--set {override}" for override in manifest.overrides), *(selection.options() if selection else ())]
+    changed = "".join(f" · {option}" for option in options)
     made = version_text(code_version())
     return f"manifest {manifest.path.name} · profile {manifest.profile}{changed} · drawn by {made}"
 

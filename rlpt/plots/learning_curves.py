@@ -67,7 +67,7 @@ def draw_learning_curves(manifest: Manifest, selection: Selection, runs: Path) -
     shown = [each for curve in planned for each in _read(curve, runs, manifest.plot.smoothing)]
     with mpl.rc_context(STYLE):
         figure = _panels(planned, shown, slots(manifest))
-        _caption(figure, manifest, planned, shown)
+        _caption(figure, manifest, selection, shown)
         ids = " ".join(each.curve.job.id for each in shown)
         return save_figure(figure, runs / "figures", manifest.name, manifest.title, manifest.profile, ids)
 
@@ -150,13 +150,14 @@ def _label(axes: Axes, environment: str, action_repeat: int, first: bool) -> Non
     axes.xaxis.set_major_formatter(FuncFormatter(lambda steps, _: f"{steps / 1000:g}k" if steps else "0"))
 
 
-def _caption(figure: Figure, manifest: Manifest, planned: list[Curve], shown: list[_Shown]) -> None:
+def _caption(figure: Figure, manifest: Manifest, selection: Selection, shown: list[_Shown]) -> None:
     """Stamps under the figure what it shows and what made it."""
+    planned = curves(manifest, selection)
     drawn = [each.curve for each in shown]
     repetitions = _repetitions([each.curve for each in _averaged(shown)])
     lines = [
         f"{sentence(manifest.title)} Moving average of {manifest.plot.smoothing} episodes; {repetitions}.",
-        made_by(manifest),
+        made_by(manifest, selection),
     ]
     unfinished = [f"{each.curve.job.slug} at {each.steps:,}" for each in shown if not each.finished]
     if unfinished:

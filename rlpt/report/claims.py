@@ -114,6 +114,16 @@ def load_claims(path: Path = CLAIMS) -> dict[str, Claim]:
     return load_document(_Document, path).claims
 
 
+def judged_manifests() -> list[Path]:
+    """Returns what a report looks at unless told otherwise: figures' manifests, controls, and what claims are about."""
+    folder = ROOT / "experiments"
+    claims = load_claims().values()
+    gains = [each.than for claim in claims for each in claim.compare if each.than]
+    named = {claim.manifest for claim in claims} | {gain.manifest for gain in gains}
+    own = [path for path in sorted(folder.glob("*.toml")) if path.name.startswith("fig") or path.stem in named]
+    return [*own, *sorted((folder / "extra").glob("*.toml"))]
+
+
 def check_claims(claims: Mapping[str, Claim], manifests: Mapping[str, Manifest], path: Path = CLAIMS) -> None:
     """Raises UsageError if a claim names a manifest that there is not, or what its manifest (by name) does not have."""
     for name, claim in claims.items():
@@ -136,7 +146,10 @@ def _check(place: str, source: Claim | Gain, conditions: Comparison | Gain, mani
     for key, given in (("condition", conditions.condition), ("versus", conditions.versus)):
         for value in listed(given):
             if value not in known:
-                raise UsageError(f"{place}: {key} {value!r} is not in {manifest.path}: {', '.join(known)}")
+                raise UsageError(
+                    f"{place}: {key} {value!r} is not in {manifest.path}: {', '.join(known)} (a copy that is not what "
+                    "the claim is about needs another name)"
+                )
 
 
 def listed(value: str | list[str]) -> list[str]:

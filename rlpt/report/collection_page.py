@@ -12,7 +12,7 @@ from rlpt.errors import UsageError
 from rlpt.manifest import Manifest
 from rlpt.pipeline.estimates import steps
 from rlpt.pipeline.jobs import Curve, Job, Stage, curves, deciding_settings, plan
-from rlpt.report.claims import METRICS
+from rlpt.report.claims import METRICS, judged_manifests
 from rlpt.report.sections import differences_from_paper, settings_text
 from rlpt.report.summaries import SUMMARISED, condition_summaries
 from rlpt.report.templating import render_page
@@ -63,6 +63,7 @@ def collection_page(manifest: Manifest, out: Path) -> str:
         "mark": _mark(manifest),
         "manifest": manifest,
         "place": _from_here(out),
+        "path": "" if manifest.path.resolve() in judged_manifests() else f"{_from_here(manifest.path)} ",
         "command": f"{_from_here(manifest.path)} --profile {manifest.profile}"
         + "".join(f" --set {override}" for override in manifest.overrides),
         "curves": _figure(out, f"{manifest.name}-{manifest.profile}.png") if environments else None,

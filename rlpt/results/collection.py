@@ -12,13 +12,13 @@ from rlpt.pipeline.jobs import Job
 from rlpt.results.run_files import EPISODES_FILE, EPOCHS_FILE
 from rlpt.runs.checksums import PROVENANCE_FILE, damage, read_provenance, recorded_outputs
 from rlpt.runs.files import whole_folder, write_json
-from rlpt.runs.folder import SESSIONS_FILE, RunFolder
+from rlpt.runs.folder import SESSIONS_FILE, SETTINGS_FILE, RunFolder
 from rlpt.runs.provenance import read_sessions
 
 LARGEST_FILE = 256 * 1024
 "Bytes: tables, settings and small encoders stay below; datasets, policies and replay buffers do not."
 _BOARD = "tensorboard/"
-_UNFINISHED_PATTERNS = ("*.csv", "settings.yaml")
+_UNFINISHED_PATTERNS = ("*.csv", SETTINGS_FILE)
 
 
 @dataclass

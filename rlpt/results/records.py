@@ -3,7 +3,7 @@
 import json
 import re
 from collections.abc import Callable, Hashable, Iterable, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any, TypeVar
 
@@ -232,15 +232,18 @@ def _shared_steps(manifest: Manifest) -> int:
 
 
 def _jobs_of_the_paper(manifest: Manifest) -> set[str]:
-    """Returns the ids of a manifest's training runs that are also those of the project's manifest of this name.
+    """Returns the ids of a manifest's training runs that are also those of the paper's figure of its number.
 
-    At the paper's size, what has other settings is not the paper's. Smaller profiles are no one's but ours.
+    At the paper's size, what has other settings is not the paper's; more seeds are. Smaller profiles are no one's but
+    ours.
     """
     ids = {curve.job.id for curve in curves(manifest)}
-    original = ROOT / "experiments" / manifest.path.name
-    if manifest.profile != "paper" or not original.is_file():
+    number = figure_number(manifest.name)
+    original = next((ROOT / "experiments").glob(f"fig{number:02}_*.toml"), None)
+    if manifest.profile != "paper" or original is None:
         return ids
-    return ids & {curve.job.id for curve in curves(load_manifest(original, "paper"))}
+    same_seeds = replace(load_manifest(original, "paper"), seeds=manifest.seeds)
+    return ids & {curve.job.id for curve in curves(same_seeds)}
 
 
 def _load_run(

@@ -20,6 +20,7 @@ from rlpt.runs.locks import claimed, is_claimed
 from rlpt.runs.provenance import describe_session
 
 State = Literal["done", "running", "paused", "failed", "missing"]
+SETTINGS_FILE = "settings.yaml"
 CHECKPOINT_FILE = "checkpoint.safetensors"
 REPLAY_FILE = "replay.frames"
 PROGRESS_FILE = "progress.txt"
@@ -95,7 +96,7 @@ class RunFolder:
             self.partial.mkdir(exist_ok=True)
             (self.partial / _ERROR_FILE).unlink(missing_ok=True)
             remove_leftovers(self.partial)
-            write_text(self.partial / "settings.yaml", yaml.safe_dump(settings, sort_keys=False))
+            write_text(self.partial / SETTINGS_FILE, yaml.safe_dump(settings, sort_keys=False))
             with describe_session(self.partial / SESSIONS_FILE, self._renders, how) as session:
                 try:
                     yield self.partial

@@ -9,7 +9,7 @@ from torch import Tensor
 
 from rlpt.errors import UsageError
 from rlpt.models import encoder
-from rlpt.models.encoder import ConvEncoder, RunningStatistics, architecture, load_encoder, save_encoder
+from rlpt.models.encoder import ConvEncoder, RunningStatistics, architecture, load_encoder, open_encoder, save_encoder
 from rlpt.settings import EncoderSettings
 
 
@@ -80,6 +80,24 @@ def test_what_an_encoder_s_file_does_not_say_is_the_default(tmp_path: Path, miss
     with refusal if missing == "filters" else nullcontext():
         load_encoder(tmp_path / "encoder.safetensors", other, statistics)
         assert all(map(torch.equal, other.parameters(), net.parameters()))
+
+
+def test_an_encoder_s_file_opens_by_itself(tmp_path: Path) -> None:
+    chosen = EncoderSettings(filters=9, layers=3, groups=3, grouped_layers=2, crop=40)
+    net, statistics = ConvEncoder(chosen, 2), RunningStatistics(chosen)
+    pixels = torch.rand(4, 6, 40, 40)
+    statistics.update(net(pixels)[1])
+    path = tmp_path / "encoder.safetensors"
+    save_encoder(path, net, statistics)
+    opened, its_statistics = open_encoder(path)
+    assert opened.architecture == net.architecture
+    assert torch.equal(opened.evaluate(pixels, its_statistics), net.evaluate(pixels, statistics))
+    for damage in ({"filters": "many"}, {"channels": None}, {"shape": 3}):
+        net.architecture = architecture(chosen, 2) | damage
+        save_encoder(path, net, statistics)
+        with pytest.raises(UsageError, match=r"encoder\.safetensors: not readable as an encoder") as caught:
+            open_encoder(path)
+        assert "\n" not in str(caught.value)
 
 
 def test_a_group_with_few_channels_is_left_with_the_others() -> None:

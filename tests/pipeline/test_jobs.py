@@ -100,6 +100,17 @@ def test_a_selection_takes_only_what_it_needs() -> None:
     assert {job.seed for job in jobs[2:]} == {42}
 
 
+def test_a_selection_says_what_selects_the_same() -> None:
+    selection = Selection(("walker-walk",), ("ik", "baseline"), (42,), ("99",))
+    options = "--env walker-walk --condition ik --condition baseline --seed 42 --video 99"
+    assert " ".join(selection.options()) == options
+
+
+def test_a_seed_that_is_not_there_can_be_set() -> None:
+    with pytest.raises(UsageError, match=r"there are: 37; others: --set 'seeds=\[\.\.\.\]'"):
+        plan(load_manifest(FIG08, "smoke"), Selection(seeds=(42,)))
+
+
 def test_selecting_what_is_not_there_lists_what_is() -> None:
     with pytest.raises(
         UsageError, match=r"--condition ik-walkr is not in it under profile paper; there are: baseline, ik-cheetah"

@@ -62,17 +62,19 @@ def test_unfinished_classifiers_show_accuracy_to_where_they_are(
     assert lines == [([10, 20], [0.02, 0.04]), ([10, 20], [0.01, 0.05])] * 2
     (legend,) = figure.legends
     assert [text.get_text() for text in legend.get_texts()] == ["groups = 3", "groups = 3, seed 1"]
-    assert "UNFINISHED: groups = 3, groups = 3, seed 1" in " ".join(figure.get_supxlabel().split())
+    assert "UNFINISHED: groups = 3; groups = 3, seed 1" in " ".join(figure.get_supxlabel().split())
 
 
-def legend_and_colours(
-    manifest: Manifest, jobs: list[Job], runs: Path, monkeypatch: pytest.MonkeyPatch
-) -> dict[str, Any]:
-    """Draws one epoch of each job; returns the colours by name."""
+def panels(manifest: Manifest, jobs: list[Job], runs: Path, monkeypatch: pytest.MonkeyPatch) -> dict[str, Any]:
+    """Draws one epoch of each job; returns each panel's colours by name."""
     for job in jobs:
         write_text(job.folder(runs).partial / "epochs.csv", "step,updates,train_r2,test_r2\n1,10,0.1,0.2\n")
-    (axes,) = drawn(manifest, runs, monkeypatch).axes
-    return {str(line.get_label()): line.get_color() for line in axes.lines if line.get_linestyle() == "-"}
+    return {
+        axes.get_title(): {
+            str(line.get_label()): line.get_color() for line in axes.lines if line.get_linestyle() == "-"
+        }
+        for axes in drawn(manifest, runs, monkeypatch).axes
+    }
 
 
 def test_an_encoder_has_the_name_and_colour_of_the_condition_that_uses_it(
@@ -80,18 +82,22 @@ def test_an_encoder_has_the_name_and_colour_of_the_condition_that_uses_it(
 ) -> None:
     manifest = load_manifest(EXPERIMENTS / "fig08_ik.toml", "lite")
     jobs = [job for job in plan(manifest) if job.stage == "pretrain"]
-    found = legend_and_colours(manifest, jobs, tmp_path, monkeypatch)
-    assert found == {"IK cheetah": COLOURS[1], "IK reacher": COLOURS[2], "IK walker": COLOURS[3]}
+    found = panels(manifest, jobs, tmp_path, monkeypatch)
+    assert found == {"": {"IK cheetah": COLOURS[1], "IK reacher": COLOURS[2], "IK walker": COLOURS[3]}}
 
 
-def test_several_encoders_of_one_condition_have_their_own_names(
+def test_encoders_of_several_tasks_in_one_condition_have_panels_of_their_own(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     manifest = load_manifest(EXPERIMENTS / "fig11_budget.toml", "lite")
-    jobs = [job for job in plan(manifest) if job.stage == "pretrain" and "-t5000" in job.slug]
-    found = legend_and_colours(manifest, jobs, tmp_path, monkeypatch)
-    assert found == dict(zip([job.slug for job in jobs], COLOURS[1:], strict=False))
-    assert len(found) == 3
+    jobs = [job for job in plan(manifest) if job.stage == "pretrain" and "-t20000" not in job.slug]
+    colours = {"T = 5,000": COLOURS[1], "T = 10,000": COLOURS[2]}
+    found = panels(manifest, jobs, tmp_path, monkeypatch)
+    assert found == dict.fromkeys(["cheetah run", "reacher easy", "walker walk"], colours)
+    figure = drawn(manifest, tmp_path, monkeypatch)
+    assert [text.get_text() for text in figure.legends[0].get_texts()] == list(colours)
+    assert "reacher easy, T = 5,000" in " ".join(figure.get_supxlabel().split())
+    assert len({axes.get_ylim() for axes in figure.axes}) == 1
 
 
 def test_an_encoder_that_several_conditions_share_has_its_own_name(
@@ -99,13 +105,19 @@ def test_an_encoder_that_several_conditions_share_has_its_own_name(
 ) -> None:
     manifest = load_manifest(EXPERIMENTS / "extra" / "head_init.toml", "lite")
     jobs = [job for job in plan(manifest, Selection(environments=("reacher-easy",))) if job.stage == "pretrain"]
-    assert legend_and_colours(manifest, jobs, tmp_path, monkeypatch) == {jobs[0].slug: COLOURS[1]}
+    assert panels(manifest, jobs, tmp_path, monkeypatch) == {"": {jobs[0].slug: COLOURS[1]}}
 
 
 def test_all_encoders_of_a_figure_look_different(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    manifest = load_manifest(EXPERIMENTS / "fig10_ik_distracted.toml", "lite")
+    names = [
+        f'[conditions.c{at}]\nlabel = "{"long " * 5}{at}"\npretrain = "ik"\nik = {{ epochs = {at} }}'
+        for at in range(1, 10)
+    ]
+    path = tmp_path / "mine.toml"
+    path.write_text("\n".join(['title = "t"\nenvironments = ["reacher-easy"]\nseeds = [1]', *names]))
+    manifest = load_manifest(path, "lite")
     jobs = [job for job in plan(manifest) if job.stage == "pretrain"]
-    assert len(legend_and_colours(manifest, jobs, tmp_path, monkeypatch)) == len(jobs) == 9
+    assert len(panels(manifest, jobs, tmp_path, monkeypatch)[""]) == len(jobs) == 9
     figure = drawn(manifest, tmp_path, monkeypatch)
     (axes,) = figure.axes
     looks = [(line.get_color(), line.get_marker()) for line in axes.lines if line.get_linestyle() == "-"]
@@ -137,7 +149,16 @@ ik = { dropout = 0.1 }
     )
     manifest = load_manifest(path, "lite")
     jobs = [job for job in plan(manifest) if job.stage == "pretrain"]
-    assert set(legend_and_colours(manifest, jobs, tmp_path, monkeypatch)) == {job.id for job in jobs}
+    colours = {"one": COLOURS[1], "other": COLOURS[2]}
+    assert panels(manifest, jobs, tmp_path, monkeypatch) == {"reacher easy": colours, "walker walk": colours}
+
+
+def test_encoders_of_several_videos_are_told_apart_by_them(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    manifest = load_manifest(EXPERIMENTS / "fig10_ik_distracted.toml", "lite")
+    jobs = [job for job in plan(manifest) if job.stage == "pretrain"]
+    found = panels(manifest, jobs, tmp_path, monkeypatch)
+    assert list(found) == ["cheetah run", "reacher easy", "walker walk"]
+    assert {tuple(names) for names in found.values()} == {("IK, video 0", "IK, video 1", "IK, video 99")}
 
 
 def test_the_report_has_the_same_colours() -> None:
@@ -151,5 +172,6 @@ def test_a_damaged_table_is_one_line(tmp_path: Path, text: str) -> None:
     job = next(job for job in plan(manifest) if job.stage == "pretrain")
     table = job.folder(tmp_path).partial / "epochs.csv"
     write_text(table, text)
-    with pytest.raises(UsageError, match=f"{table}: not readable"):
+    with pytest.raises(UsageError, match=f"{table}: not readable") as caught:
         draw_pretraining_curves(manifest, Selection(), tmp_path)
+    assert ("test_r2, train_r2 are missing" in str(caught.value)) == ("train_loss" in text)

@@ -217,6 +217,18 @@ def test_the_page_says_what_came_out_and_what_did_not(tmp_path: Path) -> None:
     assert f"rlpt verify {out.as_posix()}" in page
 
 
+def test_the_page_names_a_manifest_that_reports_do_not_look_at_by_themselves(tmp_path: Path) -> None:
+    for name, named in ((FIGURE_8.name, False), ("mine.toml", True)):
+        copy = FIGURE_8 if not named else tmp_path / name
+        if named:
+            copy.write_text(FIGURE_8.read_text())
+        manifest, out = load_manifest(copy, "lite"), tmp_path / name.replace(".", "_")
+        write_finished_run(curves(manifest, Selection(("reacher-easy",), ("baseline",)))[0].job, out, [1.0] * 100)
+        report = next(line for line in collection_page(manifest, out).splitlines() if "rlpt report" in line)
+        assert (f"rlpt report {copy} --profile lite" in report) == named
+        assert ("rlpt report --profile lite" in report) != named
+
+
 def test_the_page_names_only_settings_that_decide_a_condition(tmp_path: Path) -> None:
     manifest, out = load_manifest(FIGURE_8.with_name("fig11_budget.toml"), "lite"), tmp_path / "out"
     write_finished_run(curves(manifest, Selection(("reacher-easy",), ("t0",)))[0].job, out, [1.0] * 100)

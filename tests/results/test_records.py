@@ -58,6 +58,17 @@ def test_what_leads_up_to_the_end_is_compared_over_steps_that_all_conditions_hav
     assert {run.scores["final"] for run in data.runs} == {100, 900}
 
 
+@pytest.mark.parametrize("name", ["fig08_ik.toml", "fig08_of_mine.toml"])
+def test_a_copy_with_more_seeds_is_still_the_paper_s_figure(tmp_path: Path, name: str) -> None:
+    copy = tmp_path / name
+    copy.write_text(FIGURE_8.read_text().replace("[37, 42, 69]", "[37, 42, 69, 1]"))
+    data = finish(load_manifest(copy), tmp_path / "runs", 12)
+    assert {run.figure for run in data.runs} == {8}
+    assert {run.seed for run in data.runs} == {37, 42, 69, 1}
+    copy.write_text(copy.read_text() + "[train]\nsteps = 3000\n")
+    assert {run.figure for run in finish(load_manifest(copy), tmp_path / "others", 12).runs} == {0}
+
+
 def test_a_copy_with_other_settings_is_never_held_against_the_paper(tmp_path: Path) -> None:
     text = FIGURE_8.read_text()
     for place, name in (("same", ""), ("other", "[train]\nsteps = 3000\n")):
