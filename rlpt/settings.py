@@ -190,7 +190,7 @@ class TrainSettings(Section):
     log_every: Positive = 100
     "Agent steps between rows of updates.csv."
     record_video: bool = False
-    "Writes the last evaluation's first episode as evaluation.mp4."
+    "Writes the last evaluation's first episode as evaluation.mp4; `rlpt play` makes a movie of any finished run."
 
 
 Precision = Literal["float32", "tf32", "bfloat16"]

@@ -6,6 +6,7 @@ import pytest
 from rlpt.manifest import load_manifest
 from rlpt.number_text import gap
 from rlpt.report.agreement import against_baseline
+from rlpt.results.published import load_published
 from rlpt.results.records import grouped, load_runs, scores_of
 from rlpt.stats import difference, final_score
 from tests.conftest import REPOSITORY
@@ -35,6 +36,22 @@ def test_the_documents_say_how_far_two_runs_of_one_seed_part() -> None:
         assert gap(difference(own, both, pair=False)) in fidelity
         if environment == "reacher-easy":
             assert gap(difference(own, both, pair=False)) in readme
+
+
+def test_the_documents_say_how_far_the_authors_runs_were_after_25_000_steps() -> None:
+    fidelity, readme = ((REPOSITORY / name).read_text(encoding="utf-8") for name in ("docs/fidelity.md", "README.md"))
+    logs = load_published()
+    for environment in ("cheetah-run", "reacher-easy", "walker-walk"):
+        first, second = (
+            {run.repetition: run.curve.set_index("step")["smoothed"][25_000] for run in runs}
+            for runs in (
+                logs.select(8, "", environment, [name]) for name in (f"ik-{environment.partition('-')[0]}", "baseline")
+            )
+        )
+        assert gap(difference(first, second)) in fidelity
+        assert (gap(difference(first, second)) in readme) == (environment == "reacher-easy")
+    final = [logs.scores("final", 8, "", "reacher-easy", [name]) for name in ("ik-reacher", "baseline")]
+    assert gap(difference(final[0], final[1])) in readme
 
 
 def test_readme_gives_the_control_of_initialisation() -> None:
