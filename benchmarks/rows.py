@@ -68,6 +68,7 @@ def measured(
     Raises:
         UsageError: if there is no such device.
         ArithmeticError: if the two sides of the pair do not compute the same.
+        RuntimeError: if PyTorch cannot compute it there.
     """
     place = choose_device(device)
     workload = workload or paper_workload(in_checkout("experiments"), place, precision)

@@ -8,7 +8,6 @@ is said of all.
 
 import re
 from collections import Counter
-from collections.abc import Iterator
 from dataclasses import dataclass
 from hashlib import sha256
 from pathlib import Path
@@ -21,7 +20,15 @@ from rlpt.data.splits import held_out
 from rlpt.documents import Layer, Table, parse_override, read_toml, validated
 from rlpt.envs.tasks import split_name
 from rlpt.errors import UsageError
-from rlpt.profiles import find_profiles, read_profile, require_profile, tables_under_profiles
+from rlpt.profiles import (
+    find_profiles,
+    in_order,
+    overruled,
+    read_profile,
+    require_profile,
+    require_tables,
+    tables_under_profiles,
+)
 from rlpt.settings import NAME, Method, Positive, Section, Settings
 from rlpt.slurm.settings import SlurmSettings
 
@@ -174,6 +181,7 @@ def load_manifest(path: Path, profile: str | None = None, overrides: tuple[str, 
     layers = [Layer(str(path), table), read_profile(profile_path)]
     layers.append(Layer(f"{path}: profiles.{profile}", under.get(profile, {})))
     layers += [Layer("--set", parse_override(text)) for text in overrides]
+    require_tables(layers)
     document = validated(_Document, layers)
     for environment in document.environments:
         _check_environment(path, "environments", environment)
@@ -184,7 +192,7 @@ def load_manifest(path: Path, profile: str | None = None, overrides: tuple[str, 
 
     experiments = []
     for name, condition in document.conditions.items():
-        ordered = _in_order(layers, name)
+        ordered = in_order(layers, name)
         if document.budget:
             ordered.append(Layer(f"{path}: budget", {"train": {"steps": document.budget}}))
         settings = validated(Settings, [layer.only(Settings.model_fields) for layer in ordered])
@@ -201,7 +209,7 @@ def load_manifest(path: Path, profile: str | None = None, overrides: tuple[str, 
         source=path.read_bytes(),
         profile_source=profile_path.read_bytes() if profile_path else None,
         overrides=overrides,
-        overruled=tuple(_overruled(layers)),
+        overruled=tuple(overruled(layers)),
         title=document.title,
         environments=document.environments,
         seeds=document.seeds,
@@ -210,29 +218,6 @@ def load_manifest(path: Path, profile: str | None = None, overrides: tuple[str, 
         plot=document.plot,
         slurm=document.slurm,
     )
-
-
-def _in_order(layers: list[Layer], condition: str) -> list[Layer]:
-    """Returns what decides a condition's settings, the last word last.
-
-    Args:
-        layers: manifest, profile, what the manifest says under it, and any number of `--set`.
-        condition: its name.
-    """
-    key = f"conditions.{condition}"
-    own = [Layer(f"{each.origin}: {key}", each.table.get("conditions", {}).get(condition, {})) for each in layers]
-    manifest, profile, under, *overrides = layers
-    return [manifest, profile, own[0], under, own[2], *overrides, *own[3:]]
-
-
-def _overruled(layers: list[Layer]) -> Iterator[str]:
-    """Yields what the manifest says to no effect: the profile says otherwise, and nothing goes before that."""
-    manifest, profile, *later = layers
-    for section in Settings.model_fields:
-        for key, own in manifest.table.get(section, {}).items():
-            value = profile.table.get(section, {}).get(key, own)
-            if value != own and not any(key in layer.table.get(section, {}) for layer in later):
-                yield f"{section}.{key} = {own} yields to {Path(profile.origin).stem}'s {value}"
 
 
 def _check_steps_are_the_budgets(path: Path, layers: list[Layer], document: _Document) -> None:

@@ -1,12 +1,13 @@
-"""Profiles: files that rescale all manifests alike, and what a manifest says of itself under one of them."""
+"""Profiles: files that rescale all manifests alike, what a manifest says of itself under one, what goes before what."""
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
 from rlpt.checkout import ROOT
 from rlpt.documents import Layer, Table, read_toml
 from rlpt.errors import UsageError
+from rlpt.settings import Settings
 
 _MANIFESTS_ALONE = ("conditions", "title", "profile", "profiles")
 
@@ -55,3 +56,39 @@ def tables_under_profiles(path: Path, tables: Any, profiles: Mapping[str, Path])
         for key in {"profile", "profiles"} & table.keys():
             raise UsageError(f"{path}: profiles.{name}: {key}: under one profile there is no other")
     return tables
+
+
+def in_order(layers: list[Layer], condition: str) -> list[Layer]:
+    """Returns what decides a condition's settings, the last word last.
+
+    Args:
+        layers: manifest, profile, what the manifest says under it, and any number of `--set`.
+        condition: its name.
+    """
+    key = f"conditions.{condition}"
+    own = [Layer(f"{each.origin}: {key}", each.table.get("conditions", {}).get(condition, {})) for each in layers]
+    manifest, profile, under, *overrides = layers
+    return [manifest, profile, own[0], under, own[2], *overrides, *own[3:]]
+
+
+def overruled(layers: list[Layer]) -> Iterator[str]:
+    """Yields what the manifest says to no effect: the profile says otherwise, and nothing goes before that."""
+    manifest, profile, *later = layers
+    for section in Settings.model_fields:
+        for key, own in manifest.table.get(section, {}).items():
+            value = profile.table.get(section, {}).get(key, own)
+            said = [layer.table.get(section, {}) for layer in later]
+            each = [condition.get(section, {}) for condition in manifest.table.get("conditions", {}).values()]
+            if value != own and not any(key in table for table in said) and not all(key in table for table in each):
+                yield f"{section}.{key} = {own} yields to {Path(profile.origin).stem}'s {value}"
+
+
+def require_tables(layers: list[Layer]) -> None:
+    """Raises UsageError if a section is none, which a table of a later layer would hide."""
+    for layer in layers:
+        for section in Settings.model_fields:
+            given = layer.table.get(section, {})
+            if not isinstance(given, dict):
+                raise UsageError(
+                    f"{layer.origin}: {section}: expected a table, such as {{ key = 1 }} (given: {given!r:.80})"
+                )

@@ -24,7 +24,7 @@ from benchmarks.workload import Workload, changed, paper_workload
 from rlpt.envs.distraction import composite
 from rlpt.errors import UsageError
 from rlpt.settings import Settings
-from tests.conftest import REPOSITORY
+from tests.conftest import REPOSITORY, run_rlpt
 
 CPU = torch.device("cpu")
 
@@ -219,3 +219,24 @@ def test_different_losses_are_an_error() -> None:
         require_same_losses({"critic_loss": 1.01}, {"critic_loss": 1.0})
     with pytest.raises(ArithmeticError, match="different losses"):
         require_same_losses({}, {"critic_loss": 1.0})
+
+
+def test_a_row_that_cannot_be_measured_leaves_the_others(monkeypatch: pytest.MonkeyPatch) -> None:
+    def measured(name: str, *_: Any, **__: Any) -> Row:
+        if name == "replay_bytes":
+            return Row(name, "bytes", 2.0, 3.0, 1.5, 0.0)
+        raise {"render": RuntimeError, "env_step": ArithmeticError}[name](
+            "no memory\nfor this" if name == "render" else ""
+        )
+
+    monkeypatch.setattr("benchmarks.rows.measured", measured)
+    names = [f"--only={name}" for name in ("render", "replay_bytes", "env_step")]
+    result = run_rlpt("bench", "--json", *names)
+    assert result.exit_code == 1
+    assert [row["name"] for row in json.loads(result.stdout)] == ["replay_bytes"]
+    said = [line for line in result.stderr.splitlines() if not line.endswith("…")]
+    assert said == [
+        "rlpt: render: no memory: not measured",
+        "replay_bytes: 1.50 (2 against 3 bytes)",
+        "rlpt: env_step: ArithmeticError: not measured",
+    ]

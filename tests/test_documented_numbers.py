@@ -1,5 +1,8 @@
 """Numbers that README and docs/fidelity.md give of the kept results are those of their files."""
 
+import itertools
+
+import numpy as np
 import pandas as pd
 import pytest
 
@@ -8,7 +11,7 @@ from rlpt.number_text import gap
 from rlpt.report.agreement import against_baseline
 from rlpt.results.published import load_published
 from rlpt.results.records import grouped, load_runs, scores_of
-from rlpt.stats import difference, final_score
+from rlpt.stats import difference, final_score, seeds_to_exclude
 from tests.conftest import REPOSITORY
 
 
@@ -36,6 +39,42 @@ def test_the_documents_say_how_far_two_runs_of_one_seed_part() -> None:
         assert gap(difference(own, both, pair=False)) in fidelity
         if environment == "reacher-easy":
             assert gap(difference(own, both, pair=False)) in readme
+
+
+def test_fidelity_says_what_runs_with_one_seed_share() -> None:
+    fidelity = (REPOSITORY / "docs/fidelity.md").read_text(encoding="utf-8")
+    for manifest, environment in (
+        ("fig11_budget", "reacher-easy"),
+        ("fig11_budget", "walker-walk"),
+        ("fig08_ik", "cheetah-run"),
+    ):
+        folder = REPOSITORY / "results" / "lite" / manifest.partition("_")[0]
+        data = load_runs([load_manifest(REPOSITORY / "experiments" / f"{manifest}.toml", "lite")], [folder], "kept")
+        runs = [run for run in data.runs if run.environment == environment]
+        found: dict[bool, list[float]] = {True: [], False: []}
+        for one, other in itertools.combinations(runs, 2):
+            first, second = (run.curve["return"] - run.curve["smoothed"] for run in (one, other))
+            found[one.seed == other.seed].append(first.corr(second))
+        same, different = (f"{np.mean(values):.2f}" for values in (found[True], found[False]))
+        if environment == "reacher-easy":
+            assert f"with one seed correlate at {same}, of two seeds at {different}" in " ".join(fidelity.split())
+        else:
+            assert f"({same} and {different})" in fidelity
+
+
+def test_readme_says_what_differences_three_pairs_decide() -> None:
+    readme = " ".join((REPOSITORY / "README.md").read_text(encoding="utf-8").split())
+    manifest = load_manifest(REPOSITORY / "experiments" / "fig08_ik.toml", "lite")
+    data = load_runs([manifest], [REPOSITORY / "results/lite/fig08"], "kept")
+    found = {}
+    for environment, runs in grouped(data.runs, lambda run: run.environment).items():
+        conditions = grouped((run for run in runs if run.pretrained), lambda run: run.condition).values()
+        deviations = [against_baseline(own, data).deviation for own in conditions]  # type: ignore[union-attr]
+        pooled = float(np.sqrt(np.mean(np.square(deviations))))
+        least = next(distance for distance in itertools.count() if (seeds_to_exclude(distance, pooled) or 99) <= 3)
+        found[environment] = round(least, -1)
+    text = "from about {cheetah-run} on for cheetah, {walker-walk} for walker and {reacher-easy} for reacher"
+    assert text.format_map(found) in readme
 
 
 def test_the_documents_say_how_far_the_authors_runs_were_after_25_000_steps() -> None:

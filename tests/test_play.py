@@ -10,12 +10,13 @@ import av
 import numpy as np
 import pytest
 import torch
+import yaml
 from safetensors.torch import save_file
 
 from rlpt.data.clips import PUBLISHED_CLIPS, SYNTHETIC_CLIP
 from rlpt.errors import UsageError
 from rlpt.manifest import Manifest
-from rlpt.play import background_of, load_policy, play_episode
+from rlpt.play import load_background, load_policy, play_episode
 from rlpt.runs.checksums import checksums
 from rlpt.streams import integer_seed
 from tests.conftest import run_rlpt
@@ -45,7 +46,7 @@ def test_the_command_plays_and_writes_a_movie(finished_runs: tuple[Manifest, Pat
     env.close()
     result = run_rlpt("play", run.name, "--runs", runs, "--episodes", 2, "--seed", 5, "--movie", movie)
     expected = [f"episode {at}: return {value:.1f}" for at, value in enumerate(returns, 1)]
-    expected += [f"mean: {sum(returns) / 2:.1f}", f"movie: {movie}"]
+    expected = [expected[0], f"movie: {movie}", expected[1], f"mean: {sum(returns) / 2:.1f}"]
     assert (result.exit_code, result.stdout.splitlines()) == (0, expected), result.output
     with av.open(str(movie)) as container:
         assert container.streams.video[0].average_rate == Fraction(25, 2)
@@ -63,45 +64,52 @@ def test_a_background_changes_what_the_policy_sees(finished_runs: tuple[Manifest
     env.close()
 
 
-def with_video(run: Path, folder: Path, name: str, sha256: str) -> Path:
+def with_video(run: Path, folder: Path, sha256: str) -> Path:
     """Copies a run, as if it had been trained with a video."""
     shutil.copytree(run, folder)
+    told = yaml.safe_load((folder / "settings.yaml").read_text())
+    (folder / "settings.yaml").write_text(yaml.safe_dump(told | {"video": sha256}))
+    return recorded_anew(folder)
+
+
+def recorded_anew(folder: Path) -> Path:
     record = json.loads((folder / "provenance.json").read_text())
-    record["video"] = {"name": name, "sha256": sha256}
-    (folder / "provenance.json").write_text(json.dumps(record))
+    (folder / "provenance.json").write_text(json.dumps(record | {"outputs": checksums(folder)}))
     return folder
 
 
 def test_the_background_is_the_one_of_training(finished_runs: tuple[Manifest, Path], tmp_path: Path) -> None:
     run = trained(finished_runs)
-    assert background_of(run, None, tmp_path) is None
-    drawn = background_of(with_video(run, tmp_path / "one", "synthetic", "x"), None, tmp_path)
-    assert drawn == tmp_path / "videos" / SYNTHETIC_CLIP.file and drawn.is_file()
-    own = with_video(run, tmp_path / "two", "mine", "x")
-    with pytest.raises(UsageError, match="trained with a clip of your own, mine: --background names its file, or none"):
-        background_of(own, None, tmp_path)
-    assert background_of(own, "none", tmp_path) is None
-    assert background_of(own, str(drawn), tmp_path) == drawn
-    published = with_video(run, tmp_path / "three", "0", PUBLISHED_CLIPS[0].sha256)
+    assert load_background(run, None, tmp_path) is None
+    video = load_background(with_video(run, tmp_path / "one", SYNTHETIC_CLIP.sha256), None, tmp_path)
+    assert video is not None and video.shape[1:] == (32, 32, 3)
+    own = with_video(run, tmp_path / "two", "x")
+    with pytest.raises(UsageError, match="trained with a clip of your own: --background names its file, or none"):
+        load_background(own, None, tmp_path)
+    assert load_background(own, "none", tmp_path) is None
+    file = (tmp_path / "videos" / SYNTHETIC_CLIP.file).rename(tmp_path / "a clip.mp4")
+    again = load_background(own, str(file), tmp_path)
+    np.testing.assert_array_equal(again, video)
+    published = with_video(run, tmp_path / "three", PUBLISHED_CLIPS[0].sha256)
     with pytest.raises(UsageError, match=r"video0\.mp4: not there: `rlpt data videos` downloads"):
-        background_of(published, None, tmp_path)
-    with pytest.raises(UsageError, match="no published clip has the number 7"):
-        background_of(run, "7", tmp_path)
+        load_background(published, None, tmp_path)
 
 
-def test_what_has_no_policy_is_one_line(finished_runs: tuple[Manifest, Path], tmp_path: Path) -> None:
-    data = next((finished_runs[1] / "generate").glob("reacher-*"))
-    damaged = tmp_path / "damaged"
-    shutil.copytree(trained(finished_runs), damaged)
+def test_what_cannot_be_played_is_one_line(finished_runs: tuple[Manifest, Path], tmp_path: Path) -> None:
+    run = trained(finished_runs)
+    damaged, unfinished = tmp_path / "damaged", tmp_path / "x.partial"
+    for copy in (damaged, unfinished):
+        shutil.copytree(run, copy)
     save_file({"log_alpha": torch.zeros(())}, damaged / "policy.safetensors")
-    record = json.loads((damaged / "provenance.json").read_text())
-    record["outputs"] = checksums(damaged)
-    (damaged / "provenance.json").write_text(json.dumps(record))
-    for run, complaint in (
-        (data, "of the stage generate: only runs of the stage train have a policy"),
-        (damaged, "policy.safetensors: not readable as this agent's weights"),
-        (tmp_path / "none", "neither a run's folder nor the id of a run"),
+    recorded_anew(damaged)
+    for arguments, complaint in (
+        ([next((finished_runs[1] / "generate").glob("reacher-*"))], "only runs of the stage train have a policy"),
+        ([damaged], "policy.safetensors: not readable as this agent's weights"),
+        ([unfinished], "not finished yet: the command that began it goes on with it"),
+        ([tmp_path / "none"], "neither a run's folder nor the id of a run"),
+        ([run, "--movie", tmp_path / "a.gif"], "a movie's name ends in .mp4, .mkv, .mov"),
+        ([run, "--background", "7"], "7: not readable as a video"),
     ):
-        result = run_rlpt("play", run)
-        assert (result.exit_code, result.stderr.count("\n")) == (2, 1), result.output
+        result = run_rlpt("play", *arguments)
+        assert (result.exit_code, result.stdout, result.stderr.count("\n")) == (2, "", 1), result.output
         assert complaint in result.stderr

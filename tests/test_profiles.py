@@ -58,6 +58,21 @@ def test_what_a_profile_overrules_in_the_manifest_s_tables_is_said(write_manifes
         assert f"rlpt: {path}: agent.hidden = 2 yields to small's 8; under [profiles.small]" in result.stderr
     path.write_text(path.read_text() + "[profiles.small.agent]\nhidden = 2\n")
     assert load_manifest(path, "small").overruled == ()
+    in_conditions = MINIMAL.replace("\nlabel =", "\nagent = { hidden = 3 }\nlabel =")
+    assert (
+        load_manifest(write_manifest(in_conditions + "[agent]\nhidden = 2\n", "agent.hidden = 8"), "small").overruled
+        == ()
+    )
+
+
+@pytest.mark.parametrize("overrides", [(), ("agent=3", "agent.hidden=3")])
+def test_a_section_that_is_no_table_is_refused_also_where_a_profile_has_one(
+    write_manifest: Callable[..., Path], overrides: tuple[str, ...]
+) -> None:
+    path = write_manifest(("" if overrides else "agent = 3\n") + MINIMAL, "agent.hidden = 8")
+    place = "--set" if overrides else str(path)
+    with pytest.raises(UsageError, match=rf"{place}: agent: expected a table, .* \(given: 3\)"):
+        load_manifest(path, "small", overrides)
 
 
 @pytest.mark.parametrize("key", ["title", "profile", "conditions.ik.label", "profiles.small.title"])

@@ -210,7 +210,7 @@ class SAC:
         write_safetensors(path, tensors)
 
     def load(self, path: Path) -> None:
-        """Goes on from the weights that `save` wrote; optimisers begin anew.
+        """Takes the weights that `save` wrote; optimisers stay as they are.
 
         Raises:
             UsageError: if they are not those of such networks.

@@ -81,7 +81,7 @@ def _script(figure: Path) -> Path:
 def report(manifests: tuple[Path, ...], profiles: tuple[str, ...], folders: tuple[Path, ...], out: Path) -> None:
     """Judge the paper's claims by the authors' logs and finished runs. Writes one HTML page.
 
-    Without a MANIFEST it looks at those of the paper's figures, at the controls, and at what claims name. Beside
+    Without a MANIFEST it looks at those of the paper's figures and at the controls (experiments/extra). Beside
     index.html it writes report.md and claims.json.
 
     \b

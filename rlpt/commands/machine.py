@@ -58,7 +58,8 @@ def bench(device: str, precision: "Precision", names: tuple[str, ...], as_list: 
             rows.append(measured(name, device, precision=precision))
             click.echo(as_line(rows[-1]), err=True)  # whatever becomes of the others
         except (ArithmeticError, RuntimeError) as error:  # as where a GPU has no algorithm for it, or no memory
-            click.echo(f"rlpt: {name}: {str(error).splitlines()[0]}: not measured", err=True)
+            reason = (str(error) or type(error).__name__).splitlines()[0]
+            click.echo(f"rlpt: {name}: {reason}: not measured", err=True)
             missing += 1
     if as_list:
         click.echo(as_json(rows))

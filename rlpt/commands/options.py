@@ -43,7 +43,9 @@ class ManifestFile(FolderOrFile):
         path = super().convert(value, parameter, context)
         if path.is_file() or not _NAME.fullmatch(str(path)):
             return path
-        known = [file for name in (f"{path}.toml", f"extra/{path}.toml") for file in _EXPERIMENTS.glob(name)]
+        known = [
+            file for file in (_EXPERIMENTS / f"{path}.toml", _EXPERIMENTS / "extra" / f"{path}.toml") if file.is_file()
+        ]
         known += sorted(_EXPERIMENTS.glob(f"{path}_*.toml")) if _FIGURE.fullmatch(str(path)) else []
         return known[0] if known else path
 

@@ -9,6 +9,7 @@ import click
 
 from rlpt.commands.options import (
     FolderOrFile,
+    ManifestFile,
     data_option,
     deterministic_option,
     device_option,
@@ -48,9 +49,11 @@ def show(run: str, runs: Path) -> None:
 def _find_run(run: str, runs: Path) -> Path:
     from difflib import get_close_matches
 
-    if (Path(run) / "settings.yaml").is_file():
+    from rlpt.runs.folder import SETTINGS_FILE
+
+    if (Path(run) / SETTINGS_FILE).is_file():
         return Path(run)
-    known = {path.parent.name.removesuffix(".partial"): path.parent for path in runs.glob("*/*/settings.yaml")}
+    known = {path.parent.name.removesuffix(".partial"): path.parent for path in runs.glob(f"*/*/{SETTINGS_FILE}")}
     if run in known:
         return known[run]
     near = get_close_matches(run, known, n=1, cutoff=0.3)
@@ -61,15 +64,13 @@ def _find_run(run: str, runs: Path) -> Path:
 @click.command()
 @click.argument("run")
 @click.option("--episodes", type=click.IntRange(min=1), default=1, show_default=True)
-@click.option("--seed", type=click.IntRange(min=0), default=0, show_default=True, help="Of the initial states.")
-@click.option("--background", metavar="CLIP", help="0, 1, 99, a video file, or none.  [default: as in training]")
+@click.option("--seed", type=click.IntRange(0, 2**32 - 1), default=0, show_default=True, help="Of the initial states.")
+@click.option("--background", metavar="CLIP", help="0, 1, 99, synthetic, a file, or none.  [default: as in training]")
 @click.option("--movie", type=FolderOrFile(), metavar="FILE", help="Write the first episode as a video, such as a.mp4.")
 @runs_option
 @data_option
 @device_option
-def play(
-    run: str, episodes: int, seed: int, background: str | None, movie: Path | None, runs: Path, data: Path, device: str
-) -> None:
+def play(run: str, episodes: int, seed: int, movie: Path | None, runs: Path, device: str, **where: Any) -> None:
     """Play a trained policy. It takes its mean action, as in evaluations.
 
     RUN is the folder or the id of a finished training run.
@@ -79,34 +80,34 @@ def play(
       rlpt play walker-walk-from-scratch-s37-cca27863 --movie walk.mp4
       rlpt play runs/train/walker-walk-from-scratch-s37-cca27863 --background 99 --episodes 10
     """
+    from contextlib import closing
     from statistics import mean
 
-    from rlpt.data.movies import write_movie
-    from rlpt.data.videos import load_video
+    from rlpt.data.movies import require_movie_name, write_movie
+    from rlpt.pipeline.arithmetic import computing
     from rlpt.pipeline.execution import choose_device
-    from rlpt.play import background_of, load_policy, play_episode, read_settings
+    from rlpt.play import load_background, load_policy, play_episode
 
+    if movie:
+        require_movie_name(movie)
     folder = _find_run(run, runs)
-    _, settings = read_settings(folder)
-    clip = background_of(folder, background, data)
-    video = load_video(clip, settings.environment.size) if clip else None
-    agent, env = load_policy(folder, video, choose_device(device))
-    env.seed(seed)
-    frames: list[Any] = []
+    agent, env = load_policy(folder, load_background(folder, **where), choose_device(device))
     returns = []
-    for episode in range(1, episodes + 1):
-        returns.append(play_episode(agent, env, frames if movie and episode == 1 else None))
-        click.echo(f"episode {episode}: return {returns[-1]:.1f}")
+    with closing(env), computing(agent.critic.encoder.precision):
+        env.seed(seed)
+        for episode in range(1, episodes + 1):
+            frames: list[Any] | None = [] if movie and episode == 1 else None
+            returns.append(play_episode(agent, env, frames))
+            click.echo(f"episode {episode}: return {returns[-1]:.1f}")
+            if movie and frames:
+                write_movie(movie, frames, env.agent_steps_per_second)
+                click.echo(f"movie: {movie}")
     if episodes > 1:
         click.echo(f"mean: {mean(returns):.1f}")
-    if movie:
-        write_movie(movie, frames, env.agent_steps_per_second)
-        click.echo(f"movie: {movie}")
-    env.close()
 
 
 @click.command()
-@click.argument("path", metavar="RUN|MANIFEST", type=FolderOrFile())
+@click.argument("path", metavar="RUN|MANIFEST", type=ManifestFile())
 @scale_options
 @selection_options
 @click.option("--kills", type=click.IntRange(min=0), default=3, show_default=True, help="Kills per job of MANIFEST.")

@@ -6,12 +6,22 @@ from pathlib import Path
 
 import numpy as np
 
+from rlpt.errors import UsageError
 from rlpt.runs.files import whole_file
+
+_ENDINGS = (".mp4", ".mkv", ".mov")
+"Of containers that hold H.264."
 
 
 def enlarged(frame: np.ndarray, times: int = 4) -> np.ndarray:
     """Repeats each pixel of uint8 [height, width, 3] in both directions."""
     return frame.repeat(times, axis=0).repeat(times, axis=1)
+
+
+def require_movie_name(path: Path) -> None:
+    """Raises UsageError if `write_movie` cannot write a file of that name."""
+    if path.suffix.lower() not in _ENDINGS or path.is_dir():
+        raise UsageError(f"{path}: a movie's name ends in {', '.join(_ENDINGS)}")
 
 
 def write_movie(path: Path, frames: Sequence[np.ndarray], rate: Fraction | int) -> None:

@@ -1,6 +1,6 @@
 """What pretraining learns over its updates, as a figure."""
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -79,11 +79,15 @@ def draw_pretraining_curves(manifest: Manifest, selection: Selection, runs: Path
         columns = _columns(names, width * len(panels))
         rows = -(-len(names) // columns)
         figure = Figure(figsize=(width * len(panels), height + 0.2 * rows), layout="constrained")
-        first: dict[_Measure, Axes] = {}
+        drawn: dict[_Measure, list[Axes]] = {}
         for index, panel in enumerate(panels):
-            axes = figure.add_subplot(1, len(panels), index + 1, sharey=first.get(panel.measure))
-            _draw(panel, styles, axes, panel.measure not in first)
-            first.setdefault(panel.measure, axes)
+            beside = drawn.setdefault(panel.measure, [])
+            axes = figure.add_subplot(1, len(panels), index + 1, sharey=beside[0] if beside else None)
+            _draw(panel, styles, axes, not beside)
+            beside.append(axes)
+        for beside in drawn.values():
+            lowest = min(axes.dataLim.y0 for axes in beside)
+            beside[0].set_ylim(min(0, 1.05 * lowest), 1)
         entries = {str(line.get_label()): line for axes in figure.axes for line in axes.lines}
         figure.legend(
             handles=[entries[name] for name in names], loc="outside upper center", ncols=columns, frameon=False
@@ -134,32 +138,37 @@ def _panels(shown: list[_Shown], manifest: Manifest) -> list[_Panel]:
 
     An encoder is named after the condition that uses it, if need be with its video, or else after its job.
     """
-    labels: dict[str, set[str]] = {}
+    labels = _labels(manifest)
+    one_each = len(set(labels.values())) == len(labels)
+    groups = grouped(shown, lambda each: (each.measure, "" if one_each else each.job.environment))
+    namings: tuple[Callable[[Job], str], ...] = (
+        lambda job: labels[job.id],
+        lambda job: ", video ".join([labels[job.id], *(data.clip.name for data in job.inputs if data.clip)]),
+        _slug,
+        lambda job: job.id,
+    )
+    for name in namings:
+        panels = [
+            _Panel(environment and task(environment), measure, {name(each.job): each for each in own})
+            for (measure, environment), own in groups.items()
+        ]
+        if sum(len(panel.encoders) for panel in panels) == len(shown):
+            break
+    return panels
+
+
+def _labels(manifest: Manifest) -> dict[str, str]:
+    """Returns, by its id, the label of the condition that uses an encoder; of one that several use, its job's slug."""
+    found: dict[str, str] = {}
     for curve in curves(manifest):
         for encoder in curve.job.inputs:
-            labels.setdefault(encoder.id, set()).add(curve.label)
+            shared = found.get(encoder.id, curve.label) != curve.label
+            found[encoder.id] = _slug(encoder) if shared else curve.label
+    return found
 
-    def label(each: _Shown) -> str:
-        own = labels[each.job.id]
-        return next(iter(own)) if len(own) == 1 else slug(each)
 
-    def label_and_video(each: _Shown) -> str:
-        clips = [data.clip.name for data in each.job.inputs if data.clip]
-        return ", video ".join([label(each), *clips])
-
-    def slug(each: _Shown) -> str:
-        return f"{each.job.slug}-s{each.job.seed}" if each.job.seed else each.job.slug
-
-    one_each = len(set(map(label, shown))) == len(shown)
-    groups = grouped(shown, lambda each: (each.measure, "" if one_each else each.job.environment))
-    if len({environment for _, environment in groups}) == 1:
-        groups = {(measure, ""): own for (measure, _), own in groups.items()}
-    namings = (label, label_and_video, slug, lambda each: each.job.id)
-    name = next(each for each in namings if all(len(set(map(each, own))) == len(own) for own in groups.values()))
-    return [
-        _Panel(environment and task(environment), measure, {name(each): each for each in own})
-        for (measure, environment), own in groups.items()
-    ]
+def _slug(job: Job) -> str:
+    return f"{job.slug}-s{job.seed}" if job.seed else job.slug
 
 
 def _columns(names: Iterable[str], width: float) -> int:
@@ -189,4 +198,3 @@ def _draw(panel: _Panel, styles: dict[str, LineStyle], axes: Axes, first: bool) 
     axes.set_title(panel.title)
     axes.set_xlabel("updates")
     axes.set_ylabel(measure.axis if first else "")
-    axes.set_ylim(bottom=min(0, *axes.get_ylim()), top=1)

@@ -63,7 +63,7 @@ def collection_page(manifest: Manifest, out: Path) -> str:
         "mark": _mark(manifest),
         "manifest": manifest,
         "place": _from_here(out),
-        "path": "" if manifest.path.resolve() in judged_manifests() else f"{_from_here(manifest.path)} ",
+        "to_report": "" if _is_judged(manifest) else f"{_from_here(manifest.path)} ",
         "command": f"{_from_here(manifest.path)} --profile {manifest.profile}"
         + "".join(f" --set {override}" for override in manifest.overrides),
         "curves": _figure(out, f"{manifest.name}-{manifest.profile}.png") if environments else None,
@@ -111,6 +111,10 @@ def _mark(manifest: Manifest) -> str:
     return (
         f"<!-- Made by rlpt collect of {manifest.path.name}, profile {manifest.profile}{overrides}: edits are lost. -->"
     )
+
+
+def _is_judged(manifest: Manifest) -> bool:
+    return manifest.path.resolve() in [path.resolve() for path in judged_manifests()]
 
 
 def _from_here(path: Path) -> str:

@@ -140,13 +140,13 @@ def _find(claim: Claim, comparison: Comparison, environment: str, data: DataSet)
     first, second = _scores(claim, comparison, environment, data, metric)
     names = listed(comparison.condition)[0], listed(comparison.versus)[0]
     runs, others = (data.select(claim.figure, claim.manifest, environment, [name]) for name in names)
-    lengths = lengths_of(runs, others, metric)
     share = _margin_share(second) if comparison.expect in WITH_MARGIN and not comparison.than else None
     if comparison.than:
         other = comparison.than
         first = _gains(claim.manifest, first, second)
         second = _gains(other.manifest, *_scores(other, other, environment, data, metric))
         names = f"{names[0]} − {names[1]}", f"{other.condition} − {other.versus} of {other.manifest}"
+        others = data.select(other.figure, other.manifest, environment, [other.condition])
     about = (environment, *names, comparison.expect, metric)
     if not first or not second:
         return Finding(*about, None, None, "not run", "not run", None)
@@ -158,7 +158,7 @@ def _find(claim: Claim, comparison: Comparison, environment: str, data: DataSet)
         decide(found.low, found.high, comparison.expect),
         decide(*found.bootstrap, comparison.expect),
         _seeds_needed(found, comparison.expect),
-        lengths,
+        lengths_of(runs, others, metric),
         share,
     )
 
@@ -183,14 +183,15 @@ def _gains(name: str, first: Mapping[Hashable, float], second: Mapping[Hashable,
 
 
 def lengths_of(first: Iterable[Run], second: Iterable[Run], metric: str) -> str:
-    """Names how many steps the scores of two conditions' runs are over, if they differ."""
+    """Names how many steps the scores of two conditions' runs are over, if they differ by more than 1 %."""
     ours, theirs = ({run.steps_of(metric) for run in runs} for runs in (first, second))
-    if not ours or not theirs or ours == theirs:
+    if not ours or not theirs or max(ours | theirs) <= 1.01 * min(ours | theirs):
         return ""
     return f"{span(ours)} against {span(theirs)} steps"
 
 
 def _margin_share(reference: Mapping[Hashable, float]) -> float | None:
+    """Returns the margin as a share of the mean of all runs, those without a partner included."""
     mean = sum(reference.values()) / len(reference) if reference else 0.0
     return MARGIN / mean if mean > 0 else None
 

@@ -232,18 +232,17 @@ def _shared_steps(manifest: Manifest) -> int:
 
 
 def _jobs_of_the_paper(manifest: Manifest) -> set[str]:
-    """Returns the ids of a manifest's training runs that are also those of the paper's figure of its number.
+    """Returns the ids of a manifest's training runs that are also those of the project's manifests of its figure.
 
     At the paper's size, what has other settings is not the paper's; more seeds are. Smaller profiles are no one's but
     ours.
     """
     ids = {curve.job.id for curve in curves(manifest)}
-    number = figure_number(manifest.name)
-    original = next((ROOT / "experiments").glob(f"fig{number:02}_*.toml"), None)
-    if manifest.profile != "paper" or original is None:
+    originals = list((ROOT / "experiments").rglob(f"fig{figure_number(manifest.name):02}_*.toml"))
+    if manifest.profile != "paper" or not originals:
         return ids
-    same_seeds = replace(load_manifest(original, "paper"), seeds=manifest.seeds)
-    return ids & {curve.job.id for curve in curves(same_seeds)}
+    same_seeds = (replace(load_manifest(original, "paper"), seeds=manifest.seeds) for original in originals)
+    return ids & {curve.job.id for original in same_seeds for curve in curves(original)}
 
 
 def _load_run(

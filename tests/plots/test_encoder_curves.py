@@ -97,7 +97,20 @@ def test_encoders_of_several_tasks_in_one_condition_have_panels_of_their_own(
     figure = drawn(manifest, tmp_path, monkeypatch)
     assert [text.get_text() for text in figure.legends[0].get_texts()] == list(colours)
     assert "reacher easy, T = 5,000" in " ".join(figure.get_supxlabel().split())
-    assert len({axes.get_ylim() for axes in figure.axes}) == 1
+    write_text(jobs[-1].folder(tmp_path).partial / "epochs.csv", "step,updates,train_r2,test_r2\n1,10,-0.6,0.2\n")
+    (low, high), *others = {axes.get_ylim() for axes in drawn(manifest, tmp_path, monkeypatch).axes}
+    assert not others and low < -0.6 and high == 1
+
+
+def test_a_panel_names_its_task_also_where_it_is_the_only_one_begun(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    manifest = load_manifest(EXPERIMENTS / "fig11_budget.toml", "lite")
+    jobs = {job.slug: job for job in plan(manifest) if job.stage == "pretrain"}
+    begun = [jobs["ik-reacher-easy-t5000"]]
+    assert panels(manifest, begun, tmp_path, monkeypatch) == {"reacher easy": {"T = 5,000": COLOURS[1]}}
+    begun.append(jobs["ik-walker-walk-t10000"])
+    assert list(panels(manifest, begun, tmp_path, monkeypatch)) == ["reacher easy", "walker walk"]
 
 
 def test_an_encoder_that_several_conditions_share_has_its_own_name(

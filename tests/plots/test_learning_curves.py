@@ -11,6 +11,7 @@ from PIL import Image
 from rlpt.manifest import Manifest, load_manifest
 from rlpt.pipeline.jobs import Curve, Selection, curves
 from rlpt.plots import learning_curves
+from rlpt.plots.figure_files import made_by
 from rlpt.plots.learning_curves import draw_learning_curves
 from rlpt.plots.line_styles import COLOURS
 from rlpt.runs.files import write_text
@@ -93,6 +94,15 @@ def test_a_run_that_ended_before_its_first_episode_did_is_not_missing(
     figure = drawn(manifest, tmp_path, monkeypatch)
     assert [axes.get_title() for axes in figure.axes] == ["reacher easy"]
     assert "MISSING 35 of 36 runs" in figure.get_supxlabel()
+
+
+def test_the_small_print_says_what_was_selected(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    manifest = load_manifest(FIGURE_8, "lite")
+    write_finished_run(reacher(manifest, "baseline")[0].job, tmp_path, [1.0])
+    whole = drawn(manifest, tmp_path, monkeypatch).get_supxlabel()
+    assert "profile lite · drawn by" in " ".join(whole.split())
+    selection = Selection(("walker-walk",), (), (37,))
+    assert "profile lite · --env walker-walk · --seed 37 · drawn by" in made_by(manifest, selection)
 
 
 def test_the_legend_names_what_is_drawn_and_colours_stay(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -114,6 +114,8 @@ def test_gains_of_two_experiments_are_compared_without_pairs() -> None:
     assert not found.difference.paired
     assert found.verdict == "holds"
     assert judge(entry, data(*here, *there[:3])).verdict == "not run"
+    shorter = [replace(each, steps=100) for each in there]
+    assert judge(entry, data(*here, *shorter)).findings[0].lengths == "250 against 100 steps"
 
 
 def test_runs_of_unequal_length_are_named() -> None:

@@ -22,10 +22,12 @@ LEVELS = {"baseline": 300.0, "ik-cheetah": 305.0, "ik-reacher": 800.0, "ik-walke
 
 
 def finish(manifest: Manifest, runs: Path, episodes: int = EPISODES) -> DataSet:
-    """Finishes all runs of Figure 8: each condition at its level, seeds one apart."""
+    """Finishes all runs of a manifest: each condition of Figure 8 at its level, seeds one apart."""
     for curve in curves(manifest):
         offset = manifest.seeds.index(curve.seed)
-        write_finished_run(curve.job, runs, list(np.linspace(0, 2, episodes) + LEVELS[curve.condition] + offset))
+        write_finished_run(
+            curve.job, runs, list(np.linspace(0, 2, episodes) + LEVELS.get(curve.condition, 300) + offset)
+        )
     return load_runs([manifest], [runs], "Ours")
 
 
@@ -65,6 +67,9 @@ def test_a_copy_with_more_seeds_is_still_the_paper_s_figure(tmp_path: Path, name
     data = finish(load_manifest(copy), tmp_path / "runs", 12)
     assert {run.figure for run in data.runs} == {8}
     assert {run.seed for run in data.runs} == {37, 42, 69, 1}
+    if name == FIGURE_8.name:
+        repeated = load_manifest(FIGURE_8.parent / "extra" / "fig11_published.toml")
+        assert {run.figure for run in finish(repeated, tmp_path / "repeated", 12).runs} == {11}
     copy.write_text(copy.read_text() + "[train]\nsteps = 3000\n")
     assert {run.figure for run in finish(load_manifest(copy), tmp_path / "others", 12).runs} == {0}
 
