@@ -215,8 +215,8 @@ def load_encoder(path: Path, encoder: ConvEncoder, statistics: RunningStatistics
 def open_encoder(path: Path) -> tuple[ConvEncoder, RunningStatistics]:
     """Returns what `save_encoder` wrote, of whatever architecture, for `encoder.evaluate(images, statistics)`.
 
-    The images are of the range that it was pretrained on, which its run's settings tell: 0…255 as published
-    (`ik.input_range`), 0…1 in lite.
+    The images are of the range that it was pretrained on: of inverse kinematics 0…255 as published, 0…1 in lite (its
+    run's `ik.input_range`), of ImageNet 0…1.
 
     Raises:
         UsageError: if the file is not readable.
