@@ -1,55 +1,96 @@
 """Numbers that README and docs/fidelity.md give of the kept results are those of their files."""
 
 import itertools
+from collections.abc import Hashable
 
 import numpy as np
-import pandas as pd
 import pytest
 
 from rlpt.manifest import load_manifest
 from rlpt.number_text import gap
 from rlpt.report.agreement import against_baseline
 from rlpt.results.published import load_published
-from rlpt.results.records import grouped, load_runs, scores_of
-from rlpt.stats import difference, final_score, seeds_to_exclude
+from rlpt.results.records import DataSet, grouped, load_runs, scores_of
+from rlpt.stats import difference, seeds_to_exclude
 from tests.conftest import REPOSITORY
 
+LITE = REPOSITORY / "results" / "lite"
 
-def scores_after_25_000_steps(figure: str, condition: str) -> dict[int, float]:
-    """Returns the mean of the last 15 episodes so far, by seed, of a reacher condition of results/lite."""
-    scores = {}
-    for path in (REPOSITORY / "results/lite" / figure / "train").glob(f"reacher-easy-from-{condition}-s*/episodes.csv"):
-        episodes = pd.read_csv(path)
-        seed = int(path.parent.name.removeprefix(f"reacher-easy-from-{condition}-s").partition("-")[0])
-        scores[seed] = final_score(episodes.loc[episodes["step"] <= 25_000, "return"].to_numpy())
-    return scores
+
+def kept(manifest: str, *folders: str) -> DataSet:
+    """Returns the runs of a manifest at lite that are kept in folders of results/lite."""
+    path = next((REPOSITORY / "experiments").rglob(f"{manifest}.toml"))
+    return load_runs([load_manifest(path, "lite")], [LITE / folder for folder in folders], "kept")
+
+
+def reacher_scores(folder: str, condition: str, metric: str = "final") -> dict[Hashable, float]:
+    return scores_of(kept("fig08_ik", folder).select(8, "fig08_ik", "reacher-easy", [condition]), metric)
+
+
+def documents() -> tuple[str, str]:
+    """Returns docs/fidelity.md and README.md, each as one line."""
+    fidelity, readme = (
+        " ".join((REPOSITORY / name).read_text(encoding="utf-8").split()) for name in ("docs/fidelity.md", "README.md")
+    )
+    return fidelity, readme
 
 
 def test_the_documents_say_how_far_two_runs_of_one_seed_part() -> None:
-    """Figure 8's baselines and Figure 11's have the same seeds and settings, and ran with different commits."""
-    first, second = (scores_after_25_000_steps(figure, "scratch") for figure in ("fig08", "fig11"))
-    fidelity, readme = ((REPOSITORY / name).read_text(encoding="utf-8") for name in ("docs/fidelity.md", "README.md"))
-    assert sorted(first) == sorted(second) == [37, 42, 69]
-    for seed in first:
-        assert f"| {seed} | {first[seed]:.0f} | {second[seed]:.0f} |" in fidelity
-    assert gap(difference(second, first)) in fidelity
-    both = {(figure, seed): score for figure, own in ((8, first), (11, second)) for seed, score in own.items()}
-    for environment in ("reacher-easy", "cheetah-run", "walker-walk"):
-        own = scores_after_25_000_steps("fig08", f"ik-{environment}-t40000")
-        assert gap(difference(own, both, pair=False)) in fidelity
-        if environment == "reacher-easy":
-            assert gap(difference(own, both, pair=False)) in readme
+    """Figure 8's baselines and its runs with reacher's encoder ran again, with another commit."""
+    fidelity, readme = documents()
+    scratch, scratch_again, ik, ik_again = (
+        reacher_scores(folder, condition)
+        for condition in ("baseline", "ik-reacher")
+        for folder in ("fig08", "fig08_again")
+    )
+    for key in ((37, ""), (42, ""), (69, "")):
+        row = " | ".join(f"{scores[key]:.0f}" for scores in (scratch, scratch_again, ik, ik_again))
+        assert f"| {key[0]} | {row} |" in fidelity
+    for first, second in ((scratch_again, scratch), (ik_again, ik), (ik, scratch), (ik_again, scratch_again)):
+        assert gap(difference(first, second)) in fidelity
+    assert gap(difference(ik_again, scratch_again)) in readme
+    for metric in ("final", "auc"):
+        moved_from, moved_to = (
+            {
+                f"{condition} {key}": score
+                for condition in ("baseline", "ik-reacher")
+                for key, score in reacher_scores(folder, condition, metric).items()
+            }
+            for folder in ("fig08", "fig08_again")
+        )
+        assert gap(difference(moved_to, moved_from)) in fidelity
+        if metric == "final":
+            moved = float(np.sqrt(np.mean([(moved_to[key] - moved_from[key]) ** 2 for key in moved_from])))
+            assert f"score by {moved:.0f} (root mean square)" in fidelity
+
+
+def test_repeated_baselines_are_the_beginning_of_figure_11_s() -> None:
+    longer = {run.seed: run for run in kept("fig11_budget", "fig11").select(11, "fig11_budget", "reacher-easy", ["t0"])}
+    again = kept("fig08_ik", "fig08_again").select(8, "fig08_ik", "reacher-easy", ["baseline"])
+    assert len(again) == 3
+    for run in again:
+        assert run.curve.equals(longer[run.seed].curve[: len(run.curve)])
+
+
+def test_fidelity_compares_figure_8_s_encoders_with_all_baselines() -> None:
+    fidelity, _ = documents()
+    both = {
+        (folder, key): score
+        for folder in ("fig08", "fig08_again")
+        for key, score in reacher_scores(folder, "baseline").items()
+    }
+    for condition in ("ik-reacher", "ik-cheetah", "ik-walker"):
+        assert gap(difference(reacher_scores("fig08", condition), both, pair=False)) in fidelity
 
 
 def test_fidelity_says_what_runs_with_one_seed_share() -> None:
-    fidelity = (REPOSITORY / "docs/fidelity.md").read_text(encoding="utf-8")
+    fidelity, _ = documents()
     for manifest, environment in (
         ("fig11_budget", "reacher-easy"),
         ("fig11_budget", "walker-walk"),
         ("fig08_ik", "cheetah-run"),
     ):
-        folder = REPOSITORY / "results" / "lite" / manifest.partition("_")[0]
-        data = load_runs([load_manifest(REPOSITORY / "experiments" / f"{manifest}.toml", "lite")], [folder], "kept")
+        data = kept(manifest, manifest.partition("_")[0])
         runs = [run for run in data.runs if run.environment == environment]
         found: dict[bool, list[float]] = {True: [], False: []}
         for one, other in itertools.combinations(runs, 2):
@@ -57,15 +98,14 @@ def test_fidelity_says_what_runs_with_one_seed_share() -> None:
             found[one.seed == other.seed].append(first.corr(second))
         same, different = (f"{np.mean(values):.2f}" for values in (found[True], found[False]))
         if environment == "reacher-easy":
-            assert f"with one seed correlate at {same}, of two seeds at {different}" in " ".join(fidelity.split())
+            assert f"with one seed correlate at {same}, of two seeds at {different}" in fidelity
         else:
             assert f"({same} and {different})" in fidelity
 
 
 def test_readme_says_what_differences_three_pairs_decide() -> None:
-    readme = " ".join((REPOSITORY / "README.md").read_text(encoding="utf-8").split())
-    manifest = load_manifest(REPOSITORY / "experiments" / "fig08_ik.toml", "lite")
-    data = load_runs([manifest], [REPOSITORY / "results/lite/fig08"], "kept")
+    _, readme = documents()
+    data = kept("fig08_ik", "fig08")
     found = {}
     for environment, runs in grouped(data.runs, lambda run: run.environment).items():
         conditions = grouped((run for run in runs if run.pretrained), lambda run: run.condition).values()
@@ -78,7 +118,7 @@ def test_readme_says_what_differences_three_pairs_decide() -> None:
 
 
 def test_the_documents_say_how_far_the_authors_runs_were_after_25_000_steps() -> None:
-    fidelity, readme = ((REPOSITORY / name).read_text(encoding="utf-8") for name in ("docs/fidelity.md", "README.md"))
+    fidelity, readme = documents()
     logs = load_published()
     for environment in ("cheetah-run", "reacher-easy", "walker-walk"):
         first, second = (
@@ -94,23 +134,30 @@ def test_the_documents_say_how_far_the_authors_runs_were_after_25_000_steps() ->
 
 
 def test_readme_gives_the_control_of_initialisation() -> None:
-    readme = (REPOSITORY / "README.md").read_text(encoding="utf-8")
-    manifest = load_manifest(REPOSITORY / "experiments" / "extra" / "head_init.toml", "lite")
-    data = load_runs([manifest], [REPOSITORY / "results" / "lite" / "head_init"], "kept")
-    scores = {name: scores_of(own, "final") for name, own in grouped(data.runs, lambda run: run.condition).items()}
-    for first, second in (
-        ("scratch-default", "scratch-orthogonal"),
-        ("ik-orthogonal", "scratch-orthogonal"),
-        ("ik-default", "scratch-default"),
-    ):
-        assert gap(difference(scores[first], scores[second])) in readme
+    _, readme = documents()
+    for folders in (("fig08_again", "head_init"), ("head_init",)):
+        data = kept("head_init", *folders)
+        assert len({run.record["code"]["commit"] for run in data.runs if run.record}) == len(folders) % 2 + 1
+        scores = {name: scores_of(own, "final") for name, own in grouped(data.runs, lambda run: run.condition).items()}
+        texts = [
+            gap(difference(scores[first], scores[second]))
+            for first, second in (
+                ("scratch-default", "scratch-orthogonal"),
+                ("ik-orthogonal", "scratch-orthogonal"),
+                ("ik-default", "scratch-default"),
+            )
+        ]
+        if len(folders) > 1:
+            assert all(text in readme for text in texts)
+        else:
+            first, second, third = (text.partition(" ")[0] for text in texts)
+            assert f"it is {first}, {second} and {third}" in readme
 
 
 @pytest.mark.parametrize("manifest", ["fig08_ik", "fig11_budget"])
 def test_readme_gives_every_difference_of_the_kept_results(manifest: str) -> None:
-    readme = (REPOSITORY / "README.md").read_text(encoding="utf-8")
-    folder = REPOSITORY / "results" / "lite" / manifest.partition("_")[0]
-    data = load_runs([load_manifest(REPOSITORY / "experiments" / f"{manifest}.toml", "lite")], [folder], "kept")
+    _, readme = documents()
+    data = kept(manifest, manifest.partition("_")[0])
     conditions = grouped(data.runs, lambda run: (run.environment, run.condition)).values()
     differences = [gap(against_baseline(runs, data)) for runs in conditions if runs[0].pretrained]
     assert len(differences) == {"fig08_ik": 9, "fig11_budget": 6}[manifest]
