@@ -3,7 +3,7 @@ RUNS    ?= runs
 # However it was typed, and not empty.
 $(if $(word 2,$(RUNS)),$(error RUNS: one folder, without blanks in its name))
 override RUNS := $(patsubst $(CURDIR)/%,%,$(patsubst ./%,%,$(or $(RUNS),runs)))
-# What is kept in the repository lies in results/<profile>/<figure>.
+# What is kept in the repository lies in results/<profile>/<figure>; runs of it that were repeated in …/<figure>_again.
 KEPT    := $(patsubst %/,%,$(filter results/%,$(RUNS)))
 PROFILE ?= $(if $(KEPT),$(word 2,$(subst /, ,$(KEPT))),paper)
 CORES   := $(shell nproc)
@@ -93,7 +93,7 @@ report: setup ## Judge the claims of the paper: the authors' logs, and what is f
 CANNOT_RENDER := $(filter no,$(or $(RENDER),$(INSTALLED_RENDER)))
 figures: $(if $(KEPT)$(CANNOT_RENDER),setup,$(DRAWINGS)) ## Redraw every figure from what exists (RUNS=results/…: what is kept); what is missing is labelled
 	$(if $(CANNOT_RENDER),@echo "not drawn where RENDER=no: $(DRAWINGS)")
-	$(foreach figure,$(if $(KEPT),$(notdir $(KEPT)),$(CURVES)),$(RLPT) plot $(call manifest,$(figure)) --profile $(PROFILE) $(WHERE) &&) true
+	$(foreach figure,$(if $(KEPT),$(patsubst %_again,%,$(notdir $(KEPT))),$(CURVES)),$(RLPT) plot $(call manifest,$(figure)) --profile $(PROFILE) $(WHERE) &&) true
 
 # Background clips that the figures need; checked by SHA-256, downloaded where they are missing.
 .PHONY: videos

@@ -33,8 +33,9 @@ def _in_the_repository(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 def manifest_of(collection: Path) -> Manifest:
-    """Returns the manifest of results/<profile>/<figure>."""
-    _, profile, figure = collection.parts
+    """Returns the manifest of results/<profile>/<figure>, or …/<figure>_again: runs of it that were repeated."""
+    _, profile, name = collection.parts
+    figure = name.removesuffix("_again")
     (path,) = [*Path("experiments").glob(f"{figure}_*.toml"), *Path("experiments/extra").glob(f"{figure}.toml")]
     return load_manifest(path, profile)
 
