@@ -49,12 +49,14 @@ def test_a_manifest_may_say_what_a_profile_changes_in_it_alone(write_manifest: C
     assert [each.settings for each in copied.experiments] == [each.settings for each in manifest.experiments]
 
 
-def test_what_a_profile_overrules_in_the_manifest_s_tables_is_said(write_manifest: Callable[..., Path]) -> None:
+def test_what_a_profile_overrules_in_the_manifest_s_tables_is_said(
+    write_manifest: Callable[..., Path], tmp_path: Path
+) -> None:
     path = write_manifest(MINIMAL + "[agent]\nhidden = 2\nfeatures = 2\n", "[agent]\nhidden = 8\nfeatures = 2\n")
     assert load_manifest(path, "small").overruled == ("agent.hidden = 2 yields to small's 8",)
     assert load_manifest(path).overruled == load_manifest(path, "small", ("agent.hidden=2",)).overruled == ()
-    for command in ("plan", "status"):
-        result = run_rlpt(command, path, "--profile", "small")
+    for command in (["plan"], ["status"], ["plot", "--runs", tmp_path / "runs"]):
+        result = run_rlpt(*command, path, "--profile", "small")
         assert f"rlpt: {path}: agent.hidden = 2 yields to small's 8; under [profiles.small]" in result.stderr
     path.write_text(path.read_text() + "[profiles.small.agent]\nhidden = 2\n")
     assert load_manifest(path, "small").overruled == ()

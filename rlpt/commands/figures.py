@@ -6,7 +6,15 @@ from typing import Any
 
 import click
 
-from rlpt.commands.options import FolderOrFile, ManifestFile, data_option, runs_option, scale_options, selection_options
+from rlpt.commands.options import (
+    FolderOrFile,
+    ManifestFile,
+    data_option,
+    read_manifest,
+    runs_option,
+    scale_options,
+    selection_options,
+)
 from rlpt.errors import UsageError
 
 
@@ -32,11 +40,10 @@ def plot(
       rlpt plot fig11 --profile lite --runs results/lite/fig11
     """
     if manifest.suffix == ".toml":
-        from rlpt.manifest import load_manifest
         from rlpt.pipeline.jobs import Selection, plan
         from rlpt.plots.learning_curves import draw_figures
 
-        loaded, selection = load_manifest(manifest, profile, overrides), Selection(**selected)
+        loaded, selection = read_manifest(manifest, profile, overrides), Selection(**selected)
         for path in draw_figures(loaded, selection, runs):
             click.echo(f"figure: {path}")
         if not any(job.folder(runs).newest().is_dir() for job in plan(loaded, selection)):

@@ -14,6 +14,7 @@ from rlpt.commands.options import (
     deterministic_option,
     device_option,
     quiet_option,
+    read_manifest,
     runs_option,
     scale_options,
     selection_options,
@@ -146,12 +147,11 @@ def verify(
       rlpt verify experiments/demo.toml --profile smoke --kills 7
     """
     if path.suffix == ".toml":
-        from rlpt.manifest import load_manifest
         from rlpt.pipeline.execution import Execution
         from rlpt.pipeline.jobs import Selection
 
         execution = Execution(runs, data, device, threads, quiet, deterministic=deterministic)
-        _repeat(load_manifest(path, profile, overrides), Selection(**selected), execution, kills, kill_seed)
+        _repeat(read_manifest(path, profile, overrides), Selection(**selected), execution, kills, kill_seed)
     else:
         if profile or overrides or any(selected.values()):
             raise UsageError(
