@@ -20,7 +20,9 @@ def enlarged(frame: np.ndarray, times: int = 4) -> np.ndarray:
 
 def require_movie_name(path: Path) -> None:
     """Raises UsageError if `write_movie` cannot write a file of that name."""
-    if path.suffix.lower() not in _ENDINGS or path.is_dir():
+    if path.is_dir():
+        raise UsageError(f"{path}: a folder: name a file in it")
+    if path.suffix.lower() not in _ENDINGS:
         raise UsageError(f"{path}: a movie's name ends in {', '.join(_ENDINGS)}")
 
 
