@@ -1,13 +1,16 @@
-"""Numbers that README and docs/fidelity.md give of the kept results are those of their files."""
+"""Numbers that README, results/README and docs/fidelity.md give of the kept results are those of their files."""
 
 import itertools
+import re
 from collections.abc import Hashable
+from pathlib import Path
 
 import numpy as np
 import pytest
 
 from rlpt.manifest import load_manifest
 from rlpt.number_text import gap
+from rlpt.pipeline.jobs import plan
 from rlpt.report.agreement import against_baseline
 from rlpt.results.published import load_published
 from rlpt.results.records import DataSet, grouped, load_runs, scores_of
@@ -27,17 +30,18 @@ def reacher_scores(folder: str, condition: str, metric: str = "final") -> dict[H
     return scores_of(kept("fig08_ik", folder).select(8, "fig08_ik", "reacher-easy", [condition]), metric)
 
 
-def documents() -> tuple[str, str]:
-    """Returns docs/fidelity.md and README.md, each as one line."""
-    fidelity, readme = (
-        " ".join((REPOSITORY / name).read_text(encoding="utf-8").split()) for name in ("docs/fidelity.md", "README.md")
+def documents() -> tuple[str, str, str]:
+    """Returns docs/fidelity.md, README.md and results/README.md, each as one line."""
+    fidelity, readme, results = (
+        " ".join((REPOSITORY / name).read_text(encoding="utf-8").split())
+        for name in ("docs/fidelity.md", "README.md", "results/README.md")
     )
-    return fidelity, readme
+    return fidelity, readme, results
 
 
 def test_the_documents_say_how_far_two_runs_of_one_seed_part() -> None:
     """Figure 8's baselines and its runs with reacher's encoder ran again, with another commit."""
-    fidelity, readme = documents()
+    fidelity, readme, results = documents()
     scratch, scratch_again, ik, ik_again = (
         reacher_scores(folder, condition)
         for condition in ("baseline", "ik-reacher")
@@ -49,6 +53,8 @@ def test_the_documents_say_how_far_two_runs_of_one_seed_part() -> None:
     for first, second in ((scratch_again, scratch), (ik_again, ik), (ik, scratch), (ik_again, scratch_again)):
         assert gap(difference(first, second)) in fidelity
     assert gap(difference(ik_again, scratch_again)) in readme
+    for first, second in ((ik, scratch), (ik_again, scratch_again)):
+        assert gap(difference(first, second)) in results
     for metric in ("final", "auc"):
         moved_from, moved_to = (
             {
@@ -62,6 +68,21 @@ def test_the_documents_say_how_far_two_runs_of_one_seed_part() -> None:
         if metric == "final":
             moved = float(np.sqrt(np.mean([(moved_to[key] - moved_from[key]) ** 2 for key in moved_from])))
             assert f"score by {moved:.0f} (root mean square)" in fidelity
+            assert f"moved by {moved:.0f} (root mean square)" in results
+
+
+def test_results_gives_the_area_under_the_repeated_curves() -> None:
+    _, _, results = documents()
+    for folder in ("fig08", "fig08_again"):
+        ik, scratch = (reacher_scores(folder, condition, "auc") for condition in ("ik-reacher", "baseline"))
+        assert gap(difference(ik, scratch)) in results
+
+
+def test_the_documents_say_what_repetition_does_to_the_verdict_fails() -> None:
+    fidelity, readme, _ = documents()
+    text = gap(difference(reacher_scores("fig08", "ik-cheetah"), reacher_scores("fig08_again", "baseline")))
+    assert text in fidelity
+    assert text in readme
 
 
 def test_repeated_baselines_are_the_beginning_of_figure_11_s() -> None:
@@ -73,7 +94,7 @@ def test_repeated_baselines_are_the_beginning_of_figure_11_s() -> None:
 
 
 def test_fidelity_compares_figure_8_s_encoders_with_all_baselines() -> None:
-    fidelity, _ = documents()
+    fidelity, _, _ = documents()
     both = {
         (folder, key): score
         for folder in ("fig08", "fig08_again")
@@ -84,7 +105,7 @@ def test_fidelity_compares_figure_8_s_encoders_with_all_baselines() -> None:
 
 
 def test_fidelity_says_what_runs_with_one_seed_share() -> None:
-    fidelity, _ = documents()
+    fidelity, _, _ = documents()
     for manifest, environment in (
         ("fig11_budget", "reacher-easy"),
         ("fig11_budget", "walker-walk"),
@@ -104,7 +125,7 @@ def test_fidelity_says_what_runs_with_one_seed_share() -> None:
 
 
 def test_readme_says_what_differences_three_pairs_decide() -> None:
-    _, readme = documents()
+    _, readme, _ = documents()
     data = kept("fig08_ik", "fig08")
     found = {}
     for environment, runs in grouped(data.runs, lambda run: run.environment).items():
@@ -118,7 +139,7 @@ def test_readme_says_what_differences_three_pairs_decide() -> None:
 
 
 def test_the_documents_say_how_far_the_authors_runs_were_after_25_000_steps() -> None:
-    fidelity, readme = documents()
+    fidelity, readme, _ = documents()
     logs = load_published()
     for environment in ("cheetah-run", "reacher-easy", "walker-walk"):
         first, second = (
@@ -133,8 +154,8 @@ def test_the_documents_say_how_far_the_authors_runs_were_after_25_000_steps() ->
     assert gap(difference(final[0], final[1])) in readme
 
 
-def test_readme_gives_the_control_of_initialisation() -> None:
-    _, readme = documents()
+def test_results_gives_the_control_of_initialisation() -> None:
+    _, _, results = documents()
     for folders in (("fig08_again", "head_init"), ("head_init",)):
         data = kept("head_init", *folders)
         assert len({run.record["code"]["commit"] for run in data.runs if run.record}) == len(folders) % 2 + 1
@@ -148,18 +169,26 @@ def test_readme_gives_the_control_of_initialisation() -> None:
             )
         ]
         if len(folders) > 1:
-            assert all(text in readme for text in texts)
+            assert all(text in results for text in texts)
         else:
             first, second, third = (text.partition(" ")[0] for text in texts)
-            assert f"it is {first}, {second} and {third}" in readme
+            assert f"it is {first}, {second} and {third}" in results
 
 
 @pytest.mark.parametrize("manifest", ["fig08_ik", "fig11_budget"])
 def test_readme_gives_every_difference_of_the_kept_results(manifest: str) -> None:
-    _, readme = documents()
+    _, readme, _ = documents()
     data = kept(manifest, manifest.partition("_")[0])
     conditions = grouped(data.runs, lambda run: (run.environment, run.condition)).values()
     differences = [gap(against_baseline(runs, data)) for runs in conditions if runs[0].pretrained]
     assert len(differences) == {"fig08_ik": 9, "fig11_budget": 6}[manifest]
     for text in differences:
         assert text in readme
+
+
+def test_readme_names_what_the_demo_leaves() -> None:
+    readme = (REPOSITORY / "README.md").read_text(encoding="utf-8")
+    folders = [job.folder(Path("runs")).path for job in plan(load_manifest(REPOSITORY / "experiments" / "demo.toml"))]
+    assert {str(path) for path in folders if str(path) in readme} == set(
+        re.findall(r"runs/(?:train|pretrain)/[\w-]+", readme)
+    )
