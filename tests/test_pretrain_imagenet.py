@@ -1,7 +1,9 @@
 """ImageNet pretraining at tiny sizes, on stripes of our own."""
 
 import csv
+import itertools
 import json
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -9,6 +11,7 @@ import numpy as np
 import pytest
 import torch
 from pydantic import ValidationError
+from torch import Tensor
 
 from rlpt.data.image_cache import LabelledImages, load_split
 from rlpt.data.image_folder import SPLITS, class_names
@@ -111,6 +114,36 @@ def test_crops_reach_every_offset_and_keep_their_image() -> None:
         assert set(cut[:, 0, 0, channel].tolist()) == set(range(17))
     np.testing.assert_array_equal(cut[:, -1, -1, :2], cut[:, 0, 0, :2] + 83)
     np.testing.assert_array_equal(cut[:, 5, 5, 2], np.arange(250))
+
+
+def test_training_sees_random_crops_and_validation_the_middle(
+    splits: Splits, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Images whose red and green are row and column."""
+    row, column = np.mgrid[:24, :24].astype(np.uint8)
+    train, val = (
+        replace(each, images=np.stack([np.stack([row, column, row], -1)] * len(each.labels))) for each in splits
+    )
+    training = ImageNetTraining(train, val, Settings(imagenet=tiny(), encoder=ENCODER), tmp_path, torch.device("cpu"))
+    corners: dict[bool, set[tuple[int, int]]] = {True: set(), False: set()}
+    forward = training._network.forward
+
+    def noted_forward(images: Tensor) -> Tensor:
+        found = torch.round(images[:, :2, 0, 0] * 255).int().tolist()
+        corners[training._network.training] |= {(top, left) for top, left in found}
+        return forward(images)
+
+    monkeypatch.setattr(training._network, "forward", noted_forward)
+    training.run(no_checkpoints(tmp_path), silent)
+    assert corners == {True: set(itertools.product(range(5), repeat=2)), False: {(2, 2)}}
+
+
+def test_weights_decay_only_where_asked_for(splits: Splits, tmp_path: Path) -> None:
+    for decay in (0.0, 0.25):
+        settings = Settings(imagenet=tiny(weight_decay=decay), encoder=ENCODER)
+        training = ImageNetTraining(*splits, settings, tmp_path, torch.device("cpu"))
+        (group,) = training._optimiser.param_groups
+        assert group["weight_decay"] == decay
 
 
 def test_the_learning_rate_follows_a_cosine_over_the_whole_schedule() -> None:

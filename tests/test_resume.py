@@ -93,7 +93,7 @@ def stop_points(seed: int, most: int, count: int = 5) -> list[int]:
 @pytest.mark.parametrize("killed", [False, True], ids=["stopped", "killed"])
 @pytest.mark.parametrize("seed", range(4))
 def test_training(tiny_settings: Settings, tmp_path: Path, seed: int, killed: bool) -> None:
-    """Stops fall into random steps, the initial updates, evaluations and, with 300 steps, a second episode."""
+    """Stops fall into random steps, the initial updates, evaluations and, with 270 steps, a second episode."""
     sizes = {"steps": 270, "evaluate_every": 120} if seed == 0 else {"steps": 40, "evaluate_every": 15}
     train = tiny_settings.train.model_copy(update=sizes)
     settings = tiny_settings.model_copy(update={"train": train})
@@ -102,6 +102,17 @@ def test_training(tiny_settings: Settings, tmp_path: Path, seed: int, killed: bo
         Training("walker-walk", settings, 37, None, folder, CPU, VIDEO).run(checkpoints, silent)
 
     assert_resumes(stage, tmp_path, stop_points(seed, 250 if seed == 0 else 25), killed)
+
+
+def test_training_between_two_episodes_of_an_evaluation(tiny_settings: Settings, tmp_path: Path) -> None:
+    """Before the first step, polls are: the step's, the first episode's, the second's."""
+    train = tiny_settings.train.model_copy(update={"steps": 21, "evaluation_episodes": 2})
+    settings = tiny_settings.model_copy(update={"train": train})
+
+    def stage(folder: Path, checkpoints: Checkpoints) -> None:
+        Training("walker-walk", settings, 37, None, folder, CPU).run(checkpoints, silent)
+
+    assert_resumes(stage, tmp_path, [2], killed=False)
 
 
 @pytest.mark.parametrize("killed", [False, True], ids=["stopped", "killed"])

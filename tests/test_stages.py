@@ -61,6 +61,10 @@ def test_pretraining_reports_each_epoch_and_writes_the_encoder(
     summary = json.loads((tmp_path / "summary.json").read_text())
     assert summary["test_r2"] == pytest.approx(1 - summary["test_mse"] / summary["test_mse_of_mean_action"])
     assert summary["learned"] == (summary["test_r2"] > LEARNED_R2)
+    with TransitionDataset(dataset, 3) as stored:
+        training, held_out = np.split(stored.actions, [57])
+    floor = np.mean((held_out - training.mean(0)) ** 2)
+    assert summary["test_mse_of_mean_action"] == pytest.approx(floor)
     encoder, statistics = ConvEncoder(tiny_settings.encoder, 3), RunningStatistics(tiny_settings.encoder)
     load_encoder(tmp_path / "encoder.safetensors", encoder, statistics)
     assert statistics.mean.abs().sum() > 0
@@ -79,8 +83,11 @@ def test_pretraining_can_learn(tiny_settings: Settings, tmp_path: Path) -> None:
     assert pretrain(tmp_path / "data.h5", settings, tmp_path)["test_r2"] > 0.5
 
 
-def test_an_encoder_is_tested_as_it_is_used(tiny_settings: Settings, dataset: Path, tmp_path: Path) -> None:
-    """With running statistics, without dropout, and without learning from what is held out."""
+def test_an_encoder_is_tested_as_it_is_used(
+    tiny_settings: Settings, dataset: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """With running statistics, without dropout, without learning from what is held out, and on all of it."""
+    monkeypatch.setattr("rlpt.pretrain._TEST_BATCH", 2)
     settings = changed(tiny_settings, "ik", dropout=0.5)
     training = InverseKinematicsTraining(dataset, settings, tmp_path, CPU)
     last = training.run(no_checkpoints(tmp_path), silent)
@@ -155,11 +162,17 @@ def test_two_runs_of_one_job_write_the_same_bytes(tiny_settings: Settings, datas
 
 
 def test_training_logs_episodes_updates_and_evaluations(tiny_settings: Settings, tmp_path: Path) -> None:
-    settings = changed(tiny_settings, "train", steps=260, evaluate_every=130, record_video=True, initial_updates=1)
+    sizes = {"steps": 260, "evaluate_every": 130, "evaluation_episodes": 2, "initial_updates": 1}
+    settings = changed(tiny_settings, "train", **sizes, record_video=True)
     train(settings, tmp_path)
     (episode,) = rows(tmp_path / "episodes.csv")
     assert (episode["step"], episode["episode"]) == ("250", "1")
-    assert [row["step"] for row in rows(tmp_path / "evaluations.csv")] == ["0", "130", "260"]
+    evaluations = rows(tmp_path / "evaluations.csv")
+    assert [row["step"] for row in evaluations] == ["0", "130", "260"]
+    for row in evaluations:
+        returns = [float(row[f"return_{episode}"]) for episode in (1, 2)]
+        assert returns[0] != returns[1]
+        assert float(row["mean_return"]) == pytest.approx(np.mean(returns))
     updates = rows(tmp_path / "updates.csv")
     assert [row["step"] for row in updates] == [str(step) for step in range(20, 260, 10)]
     assert all(float(row["critic_loss"]) > 0 for row in updates)

@@ -8,6 +8,7 @@ import pytest
 import torch
 from torch import nn
 
+from benchmarks.plain_sac import PlainSAC
 from rlpt.agents.sac import SAC
 from rlpt.data.batch import Batch
 from rlpt.errors import UsageError
@@ -152,15 +153,26 @@ def test_heads_start_as_the_setting_says(
     encoder = saved_encoder(tiny_settings, path)
     settings = tiny_agent(tiny_settings, head_init=head_init)
     agent = SAC(settings, 2, 0, torch.device("cpu"), path if pretrained else None)
-    first = agent.critic.q1[0]
-    assert isinstance(first, nn.Linear)
-    gram = first.weight.T @ first.weight
-    assert torch.allclose(gram, torch.eye(len(gram)), atol=1e-5) == orthogonal
-    assert bool((first.bias == 0).all()) == orthogonal
-    if pretrained:
-        conv = agent.critic.encoder.convs[0]
-        assert isinstance(conv, nn.Conv2d)
-        assert torch.equal(conv.weight, next(encoder.parameters()))
+    linear = [
+        (name, layer)
+        for part, network in networks(agent)
+        for name, layer in network.named_modules(prefix=part)
+        if isinstance(layer, nn.Linear)
+    ]
+    assert len(linear) == 4 + 7 + 7
+    for name, layer in linear:
+        assert (is_orthogonal(layer.weight), bool((layer.bias == 0).all())) == (orthogonal, orthogonal), name
+    for conv, saved in zip(agent.critic.encoder.convs, encoder.convs, strict=True):
+        assert isinstance(conv, nn.Conv2d) and isinstance(saved, nn.Conv2d)
+        assert torch.equal(conv.weight, saved.weight) == pretrained
+        off_centre = conv.weight.detach().clone()
+        off_centre[:, :, 1, 1] = 0
+        assert bool((off_centre == 0).all()) == (orthogonal and not pretrained)
+
+
+def is_orthogonal(weight: torch.Tensor) -> bool:
+    gram = weight @ weight.T if len(weight) <= weight.shape[1] else weight.T @ weight
+    return torch.allclose(gram, torch.eye(len(gram)), atol=1e-5)
 
 
 def test_an_encoder_of_another_architecture_is_refused(tiny_settings: Settings, tmp_path: Path) -> None:
@@ -189,6 +201,48 @@ def test_actor_alpha_and_target_move_only_when_due(tiny_settings: Settings) -> N
 
     assert moved(1) == [True, False, False, False]
     assert moved(2) == [True, True, True, True]
+
+
+def test_each_optimiser_has_its_own_rate(tiny_settings: Settings) -> None:
+    rates = {"actor_learning_rate": 1e-2, "critic_learning_rate": 3e-3, "alpha_learning_rate": 1e-3}
+    settings = tiny_agent(tiny_settings, **rates, betas=(0.8, 0.99), alpha_betas=(0.6, 0.9))
+    agent = SAC(settings, 2, 0, torch.device("cpu"))
+    (actor,), (critic,), (alpha,) = (
+        optimiser.param_groups for optimiser in (agent.actor_optimiser, agent.critic_optimiser, agent.alpha_optimiser)
+    )
+    assert [(group["lr"], group["betas"]) for group in (actor, critic, alpha)] == [
+        (1e-2, (0.8, 0.99)),
+        (3e-3, (0.8, 0.99)),
+        (1e-3, (0.6, 0.9)),
+    ]
+    for group, parameters in ((actor, agent.actor.parameters()), (critic, agent.critic.parameters())):
+        assert list(map(id, group["params"])) == list(map(id, parameters))
+    assert alpha["params"] == [agent.log_alpha]
+
+
+def test_the_target_moves_towards_the_critic_at_its_rates(tiny_settings: Settings) -> None:
+    agent = SAC(tiny_agent(tiny_settings, tau=0.5, encoder_tau=0.25), 2, 0, torch.device("cpu"))
+    before = [parameter.clone() for parameter in agent.target.parameters()]
+    agent.update(random_batch(tiny_settings, 2), 0)
+    for old, (name, new), (_, critic) in zip(
+        before, agent.target.named_parameters(), agent.critic.named_parameters(), strict=True
+    ):
+        rate = 0.25 if name.startswith(("encoder.", "projection.")) else 0.5
+        torch.testing.assert_close(new, old + rate * (critic.detach() - old), rtol=0, atol=1e-7)
+        assert not torch.equal(new, old), name
+
+
+def test_acting_is_normalised_by_the_actors_statistics(tiny_settings: Settings) -> None:
+    agent = SAC(tiny_settings, 2, 0, torch.device("cpu"))
+    for statistics, mean in ((agent.actor.statistics, 0.1), (agent.critic.statistics, -0.3)):
+        statistics.mean.fill_(mean)
+        statistics.variance.fill_(mean + 1)
+    plain = PlainSAC(tiny_settings, 2, 0, torch.device("cpu"))
+    plain.load(agent)
+    observation = np.random.default_rng(0).integers(0, 256, (9, 24, 24), np.uint8)
+    np.testing.assert_allclose(agent.explore(observation), plain.explore(observation), atol=1e-6)
+    agent.noise = torch.zeros
+    np.testing.assert_allclose(agent.act(observation), agent.explore(observation))
 
 
 def test_bfloat16_rounds_convolutions_alone(tiny_settings: Settings) -> None:

@@ -11,6 +11,7 @@ from rlpt.envs.pixels import PixelEnvironment
 from rlpt.errors import UsageError
 from rlpt.generate import RandomEpisodes, generate
 from rlpt.settings import EnvironmentSettings, GenerateSettings, Settings
+from rlpt.streams import integer_seed
 from tests.conftest import no_checkpoints, silent
 
 
@@ -62,11 +63,17 @@ def test_stacks_begin_anew_with_every_episode(tiny_settings: Settings, tmp_path:
 
 def test_playing_the_recorded_actions_gives_the_recorded_frames(tiny_settings: Settings, tmp_path: Path) -> None:
     with make(tmp_path / "data.h5", tiny_settings) as dataset:
+        stored = np.concatenate(list(dataset.load_frames(24)))
         env = PixelEnvironment("reacher-easy", tiny_settings.environment)
-        episodes = RandomEpisodes("reacher-easy", tiny_settings.environment, tiny_settings.generate)
-        frames, _ = episodes.play(1, env)
-        stored = np.concatenate(list(dataset.load_frames(24)))[26:52]
-        np.testing.assert_array_equal(frames.transpose(0, 3, 1, 2), stored)
+        for episode, first in enumerate((0, 25, 50)):
+            env.seed(integer_seed(tiny_settings.generate.seed, "episode", episode))
+            env.reset()
+            frames = [env.frame]
+            for action in dataset.actions[first : first + 25]:
+                env.step(action)
+                frames.append(env.frame)
+            at = first + episode  # an episode has a frame more than transitions
+            np.testing.assert_array_equal(np.stack(frames).transpose(0, 3, 1, 2), stored[at : at + len(frames)])
         env.close()
 
 
