@@ -2,8 +2,10 @@
 
 from collections.abc import Iterable
 from math import isnan
+from typing import TYPE_CHECKING
 
-from rlpt.stats import Difference, Interval
+if TYPE_CHECKING:  # slow to import
+    from rlpt.stats import Difference, Interval
 
 MINUS = "−"
 
@@ -40,14 +42,14 @@ def span(counts: Iterable[int]) -> str:
     return "–".join(dict.fromkeys(number(end) for end in ordered[:1] + ordered[-1:]))
 
 
-def interval(found: Interval, digits: int = 0) -> str:
+def interval(found: "Interval", digits: int = 0) -> str:
     """Returns "319 [288, 340]", or what is there instead of an interval."""
     if not found.known:
         return f"{number(found.value, digits)} (one run{' a task' if found.count > 1 else ''}: no interval)"
     return f"{number(found.value, digits)} [{number(found.low, digits)}, {number(found.high, digits)}]"
 
 
-def gap(found: Difference | None, metric: str = "final") -> str:
+def gap(found: "Difference | None", metric: str = "final") -> str:
     """Returns "+15 [−57, 88]"; accuracies in percentage points."""
     if found is None:
         return "–"

@@ -84,11 +84,20 @@ def overruled(layers: list[Layer]) -> Iterator[str]:
 
 
 def require_tables(layers: list[Layer]) -> None:
-    """Raises UsageError if a section is none, which a table of a later layer would hide."""
+    """Raises UsageError if a section or condition is no table, which one of a later layer would hide."""
     for layer in layers:
-        for section in Settings.model_fields:
-            given = layer.table.get(section, {})
+        for key, given in _expected_tables(layer.table):
             if not isinstance(given, dict):
                 raise UsageError(
-                    f"{layer.origin}: {section}: expected a table, such as {{ key = 1 }} (given: {given!r:.80})"
+                    f"{layer.origin}: {key}: expected a table, such as {{ key = 1 }} (given: {given!r:.80})"
                 )
+
+
+def _expected_tables(table: Table) -> Iterator[tuple[str, Any]]:
+    """Yields what has to be a table, after that which it is in."""
+    for key in (*Settings.model_fields, "conditions"):
+        yield key, table.get(key, {})
+    for name, condition in table.get("conditions", {}).items():
+        yield f"conditions.{name}", condition
+        for key in Settings.model_fields:
+            yield f"conditions.{name}.{key}", condition.get(key, {})

@@ -89,6 +89,24 @@ def test_an_error_names_the_file_that_holds_the_value(write_manifest: Callable[.
         load_manifest(path)
 
 
+@pytest.mark.parametrize(
+    ("instead_of_a_table", "key"),
+    [
+        ("[conditions]\nbaseline = 5", "conditions.baseline"),
+        ("[conditions.baseline]\nagent = 5", "conditions.baseline.agent"),
+        ("conditions = 5", "conditions"),
+        ("agent = 5", "agent"),
+    ],
+)
+def test_what_a_later_table_would_hide_is_refused(
+    write_manifest: Callable[..., Path], instead_of_a_table: str, key: str
+) -> None:
+    later = "[profiles.small.conditions.baseline]\nlabel = 'b'\nagent.hidden = 8\n[profiles.small.agent]\nhidden = 9\n"
+    path = write_manifest(f"title = 't'\nenvironments = ['reacher-easy']\nseeds = [1]\n{instead_of_a_table}\n{later}")
+    with pytest.raises(UsageError, match=rf"manifest\.toml: {key}: expected a table, such as .* \(given: 5\)"):
+        load_manifest(path, "small")
+
+
 @pytest.mark.parametrize("override", ["encoder.filters=25", "imagenet.batch_size=100"])
 def test_images_that_cannot_be_shared_out_are_refused(override: str) -> None:
     with pytest.raises(

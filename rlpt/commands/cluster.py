@@ -20,11 +20,12 @@ if TYPE_CHECKING:
 
 def submit_missing(manifest: "Manifest", jobs: "list[Job]", execution: "Execution", flags: dict[str, Any]) -> bool:
     """Submits what is neither done nor queued, and says so; returns whether nothing was left to do."""
-    from rlpt.pipeline.execution import require_inputs
+    from rlpt.pipeline.execution import require_inputs, unfinished
     from rlpt.slurm.settings import with_flags
     from rlpt.slurm.submission import submit
 
-    require_inputs(jobs, execution)
+    missing = unfinished(jobs, execution.runs)
+    require_inputs(missing, execution.data)
     if execution.schedule.time_limit is not None:
         raise UsageError("--time-limit: --executor slurm has Slurm's own: say --time")
     settings = with_flags(manifest.slurm, flags)
@@ -37,7 +38,7 @@ def submit_missing(manifest: "Manifest", jobs: "list[Job]", execution: "Executio
             f"if they fail, run this again when they have: {', '.join(submission.stranded)}"
         )
     if submission.arrays:
-        _warn_of_full_disk(jobs, execution.runs, settings)
+        _warn_of_full_disk(missing, execution.runs, settings)
     new = sum(array.job_count for array in submission.arrays.values())
     done = len(jobs) - new - submission.queued
     if done == len(jobs):
@@ -47,11 +48,10 @@ def submit_missing(manifest: "Manifest", jobs: "list[Job]", execution: "Executio
     return False
 
 
-def _warn_of_full_disk(jobs: "list[Job]", runs: "Path", settings: "SlurmSettings") -> None:
+def _warn_of_full_disk(missing: "list[Job]", runs: "Path", settings: "SlurmSettings") -> None:
     """Says if not everything fits on the disk; no more than that, since Slurm decides how many jobs run at a time."""
     from rlpt.pipeline.disk import lack_of_room
 
-    missing = [job for job in jobs if not job.folder(runs).is_done()]
     parallel = min(len(missing), (settings.array_parallelism or len(missing)) * settings.runs_per_gpu)
     lack = lack_of_room(missing, parallel, runs)
     if lack:

@@ -50,6 +50,15 @@ class ManifestFile(FolderOrFile):
         return known[0] if known else path
 
 
+class RunsOrManifest(ManifestFile):
+    """What is there, such as a folder of runs called "fig08"; else as above."""
+
+    def convert(self, value: Any, parameter: click.Parameter | None, context: click.Context | None) -> Any:
+        """Returns a Path."""
+        path = FolderOrFile.convert(self, value, parameter, context)
+        return path if path.exists() else super().convert(value, parameter, context)
+
+
 class Amount(click.FloatRange):
     """A number from 0 on, which "nan" is not."""
 

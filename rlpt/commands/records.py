@@ -9,7 +9,7 @@ import click
 
 from rlpt.commands.options import (
     FolderOrFile,
-    ManifestFile,
+    RunsOrManifest,
     data_option,
     deterministic_option,
     device_option,
@@ -108,7 +108,7 @@ def play(run: str, episodes: int, seed: int, movie: Path | None, runs: Path, dev
 
 
 @click.command()
-@click.argument("path", metavar="RUN|MANIFEST", type=ManifestFile())
+@click.argument("path", metavar="RUN|MANIFEST", type=RunsOrManifest())
 @scale_options
 @selection_options
 @click.option("--kills", type=click.IntRange(min=0), default=3, show_default=True, help="Kills per job of MANIFEST.")

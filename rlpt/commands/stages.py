@@ -43,11 +43,12 @@ def _nothing_to(stage: str, job_id: str | None) -> str:
 
 def _run_jobs(jobs: "list[Job]", manifest: "Manifest", execution: "Execution", stop: "StopRequest") -> None:
     from rlpt.pipeline.disk import require_room
-    from rlpt.pipeline.execution import require_inputs, run_job
+    from rlpt.pipeline.execution import require_inputs, run_job, unfinished
     from rlpt.runs.interruption import Paused
 
-    require_inputs(jobs, execution)
-    require_room([job for job in jobs if not job.folder(execution.runs).is_done()], 1, execution.runs)
+    missing = unfinished(jobs, execution.runs)
+    require_inputs(missing, execution.data)
+    require_room(missing, 1, execution.runs)
     for job in jobs:
         folder = job.folder(execution.runs)
         if folder.is_done():
@@ -123,13 +124,14 @@ def run(
 
 def _run_here(manifest: "Manifest", jobs: "list[Job]", parallel: int, execution: "Execution") -> None:
     from rlpt.pipeline.disk import require_room
-    from rlpt.pipeline.execution import choose_device, require_inputs
+    from rlpt.pipeline.execution import choose_device, require_inputs, unfinished
     from rlpt.pipeline.scheduler import LocalScheduler
 
     if execution.device == "cuda":
         choose_device(execution.device)
-    require_inputs(jobs, execution)
-    require_room([job for job in jobs if not job.folder(execution.runs).is_done()], parallel, execution.runs)
+    missing = unfinished(jobs, execution.runs)
+    require_inputs(missing, execution.data)
+    require_room(missing, parallel, execution.runs)
     outcome = LocalScheduler(manifest, jobs, execution, parallel).run()
     if outcome["done"] == len(jobs):
         click.echo(f"nothing to do: all {len(jobs)} jobs are done")

@@ -117,7 +117,7 @@ def status_table(
             done, last = progress_of(job, runs)
             note = f"{done:,} of {steps(job):,}  {last}"
         task = queued.get(job.id)
-        place = [f"{task.id} {task.state.lower()} ({task.reason})" if task else ""] if queued else []
+        place = [escape(f"{task.id} {task.state.lower()} ({task.reason})") if task else ""] if queued else []
         table.add_row(f"[{_STYLES[state]}]{state}[/]", *place, job.stage, job.id, note, ", ".join(conditions[job.id]))
     console = _console()
     _print(console, table, "for")
@@ -149,16 +149,15 @@ def run_tables(folder: Path) -> None:
     manifest = record.get("manifest")
     if manifest:
         overrides = "".join(f", --set {text}" for text in manifest["set"])
-        facts.add_row(
-            "manifest", f"{manifest['file']} ({manifest['sha256'][:12]}…), profile {manifest['profile']}{overrides}"
-        )
+        origin = f"{manifest['file']} ({manifest['sha256'][:12]}…), profile {manifest['profile']}{overrides}"
+        facts.add_row("manifest", escape(origin))
     if record.get("code"):
         facts.add_row("code", version_text(record["code"]))
     for key in ("packages", "locks", "container"):
         if record.get(key):
-            facts.add_row(key, ", ".join(f"{name} {_shortened(value)}" for name, value in record[key].items()))
+            facts.add_row(key, escape(", ".join(f"{name} {_shortened(value)}" for name, value in record[key].items())))
     for number, session in enumerate(record["sessions"], 1):
-        facts.add_row(f"session {number}", _describe_session(session))
+        facts.add_row(f"session {number}", escape(_describe_session(session)))
     console.print(facts)
     files = [(f"input {needed['id']}/{needed['file']}", "", needed["sha256"]) for needed in record.get("inputs", [])]
     files += [(name, f"{file['bytes']:,}", file["sha256"]) for name, file in record.get("outputs", {}).items()]

@@ -2,7 +2,7 @@
 
 import sys
 import time
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -50,7 +50,7 @@ class Execution:
 def run_job(
     job: Job, execution: Execution, manifest: dict[str, Any] | None = None, stop: StopRequest | None = None
 ) -> None:
-    """Runs one job in this process, unless it is done.
+    """Runs one job in this process.
 
     Args:
         job: which.
@@ -59,15 +59,11 @@ def run_job(
         stop: when to save and stop; None: at the time limit of `execution` alone.
 
     Raises:
-        UsageError: if an input is missing or damaged, the run is claimed by another process, or what is computed from
-            is bad.
+        UsageError: if an input is missing or damaged, or what is computed from is bad.
+        Busy: if another process works on the run, or has finished it.
         JobError: if disk or memory ran out, or training diverged.
         Paused: if a signal or the time limit stopped it; it goes on when it is run again.
     """
-    folder = job.folder(execution.runs)
-    if folder.is_done():
-        folder.remove_temporary_files()
-        return
     import torch
 
     from rlpt.pipeline.arithmetic import computing
@@ -85,7 +81,7 @@ def run_job(
     record: dict[str, Any] = {"job": {"id": job.id, "digest": job.digest}, "manifest": manifest}
     with (
         explained(job, execution.runs),  # what goes wrong with the folder itself
-        folder.claim(job.identity(), record, how) as work,
+        job.folder(execution.runs).claim(job.identity(), record, how) as work,
         explained(job, execution.runs),  # the job's own trouble, so that the folder remembers the explained line
         progress_bar(job.id, steps(job), execution.quiet) as bar,
         freed_memory_kept(),
@@ -118,20 +114,31 @@ def _threads_before(job: Job, runs: Path) -> int:
     return int(sessions[-1].get("threads", 0)) if sessions and job.stage != "generate" else 0
 
 
-def require_inputs(jobs: Iterable[Job], execution: Execution) -> None:
-    """Looks for the video clips and image folders of jobs that are not done, before hours of work on others.
+def unfinished(jobs: Iterable[Job], runs: Path) -> list[Job]:
+    """Returns the jobs that are not done, and deletes what a kill in the last moment may have left of the others."""
+    found = []
+    for job in jobs:
+        folder = job.folder(runs)
+        if folder.is_done():
+            folder.remove_temporary_files()
+        else:
+            found.append(job)
+    return found
+
+
+def require_inputs(jobs: Sequence[Job], data: Path) -> None:
+    """Looks for the video clips and image folders of jobs in the folder `data`, before hours of work on others.
 
     Raises:
         UsageError: if one is missing or is something else.
     """
     from rlpt.data.image_folder import class_names
 
-    waiting = [job for job in jobs if not job.folder(execution.runs).is_done()]
-    for clip in {job.clip for job in waiting if job.clip}:
-        clip.locate(execution.data)
-    chosen = {job.settings.imagenet for job in waiting if job.method == "imagenet"}
+    for clip in {job.clip for job in jobs if job.clip}:
+        clip.locate(data)
+    chosen = {job.settings.imagenet for job in jobs if job.method == "imagenet"}
     for folder, classes in {(each.dataset, each.classes) for each in chosen if each.dataset != SYNTHETIC}:
-        class_names(execution.data / folder, classes)
+        class_names(data / folder, classes)
 
 
 def _verified(needed: Job, job: Job, runs: Path) -> tuple[Path, str]:

@@ -1,23 +1,31 @@
 """What a Slurm cluster is asked for."""
 
+import re
 from collections.abc import Mapping
 from typing import Annotated, Any
 
-from pydantic import Field, ValidationError
+from pydantic import AfterValidator, Field, ValidationError
 
 from rlpt.errors import UsageError
 from rlpt.settings import Positive, Section
 
-Word = Annotated[str, Field(pattern=r"^[\w.,:/@+=*()-]+$")]
-Memory = Annotated[str, Field(pattern=r"^\d+[KMGT]?$")]
-# Minutes, minutes:seconds, hours:minutes:seconds, or days-hours[:minutes[:seconds]].
-TimeLimit = Annotated[str, Field(pattern=r"^(\d+(:\d\d){0,2}|\d+-\d\d?(:\d\d){0,2})$")]
 
-_EXPECTED = {
-    **dict.fromkeys(("partition", "account", "qos", "gres"), "expected one word"),
-    "mem": "expected megabytes, or a number with K, M, G or T, such as 32G",
-    "time": "expected minutes or a time such as 24:00:00 or 2-12:00:00",
-}
+def _matching(pattern: str, expected: str) -> AfterValidator:
+    def check(text: str) -> str:
+        if not re.fullmatch(pattern, text):
+            raise ValueError(f"expected {expected}")
+        return text
+
+    return AfterValidator(check)
+
+
+Word = Annotated[str, _matching(r"[\w.,:/@+=*()-]+", "one word")]
+Memory = Annotated[str, _matching(r"\d+[KMGT]?", "megabytes, or a number with K, M, G or T, such as 32G")]
+# Minutes, minutes:seconds, hours:minutes:seconds, or days-hours[:minutes[:seconds]].
+TimeLimit = Annotated[
+    str,
+    _matching(r"\d+(:\d\d){0,2}|\d+-\d\d?(:\d\d){0,2}", "minutes or a time such as 24:00:00 or 2-12:00:00"),
+]
 
 
 class SlurmSettings(Section):
@@ -56,5 +64,5 @@ def with_flags(settings: SlurmSettings, flags: Mapping[str, Any]) -> SlurmSettin
     except ValidationError as error:
         first = error.errors()[0]
         flag = str(first["loc"][0]).replace("_", "-")
-        message = _EXPECTED.get(flag, str(first["msg"]))
+        message = str(first["msg"]).removeprefix("Value error, ")
         raise UsageError(f"--{flag}: {message[0].lower()}{message[1:]} (given: {first['input']!r})") from None

@@ -20,11 +20,14 @@ def test_slurms_time_formats_are_accepted(time: str) -> None:
 
 
 @pytest.mark.parametrize(
-    ("flag", "value"), [("time", "tomorrow"), ("mem", "a lot"), ("partition", "a b"), ("gres", "gpu:1\n#SBATCH -w x")]
+    ("flag", "value"),
+    [("time", "24h"), ("mem", "32GB"), ("partition", "a b"), ("gres", "gpu:1\n#SBATCH -w x"), ("time", "9\n")],
 )
 def test_what_slurm_could_not_read_is_refused_by_flag(flag: str, value: str) -> None:
-    with pytest.raises(UsageError, match=f"^--{flag}: .*given: "):
+    with pytest.raises(UsageError, match=f"^--{flag}: expected .*given: "):
         with_flags(SlurmSettings(), {flag: value})
+    with pytest.raises(UsageError, match=rf"^--set: slurm\.{flag}: expected .*given: "):
+        load_manifest(DEMO, overrides=(f"slurm.{flag}={value!r}",))
 
 
 def test_the_table_changes_no_job() -> None:
