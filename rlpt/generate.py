@@ -119,11 +119,7 @@ def _players(episodes: RandomEpisodes, workers: int) -> Iterator[Player]:
             yield lambda numbers: (episodes.play(number, environment) for number in numbers)
         return
     with worker_pool(workers, _start_worker, (episodes,)) as pool:
-        try:
-            yield lambda numbers: pool.map(_play_in_worker, numbers, chunksize=4)
-        except BaseException:
-            pool.shutdown(cancel_futures=True)
-            raise
+        yield lambda numbers: pool.map(_play_in_worker, numbers, chunksize=4)
 
 
 _worker: tuple[RandomEpisodes, PixelEnvironment]

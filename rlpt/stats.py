@@ -72,12 +72,17 @@ def bootstrap(
 ) -> tuple[np.ndarray, np.ndarray]:
     """Returns both ends of the 95 % percentile interval of a statistic under stratified resampling of runs.
 
+    Both are NaN where one run is all that there is of a stratum, which says nothing about spread.
+
     Args:
         strata: scores of each stratum, float [runs, ...]; each at least one run.
         statistic: vectorised over resamples.
         resamples: how many are drawn.
         seed: of the draws.
     """
+    if min(map(len, strata)) < 2:
+        unknown = np.full_like(statistic([scores[None] for scores in strata])[0], nan)
+        return unknown, unknown
     random = stream(seed, "bootstrap")
     drawn = [scores[random.integers(len(scores), size=(resamples, len(scores)))] for scores in strata]
     tail = 50 * (1 - CONFIDENCE)
@@ -98,11 +103,10 @@ def interquartile_mean(strata: Sequence[np.ndarray], axis: int = 0) -> np.ndarra
 def aggregate(strata: Sequence[np.ndarray], statistic: Callable[..., np.ndarray] = mean_of_tasks) -> Interval:
     """Returns `mean_of_tasks` or `interquartile_mean` of scores, each [runs], with its bootstrap interval."""
     count = sum(map(len, strata))
-    value = float(statistic(strata)) if count else nan
-    if not count or min(map(len, strata)) < 2:
-        return Interval(value, nan, nan, count)
+    if not count:
+        return Interval(nan, nan, nan, 0)
     low, high = bootstrap(strata, lambda drawn: statistic(drawn, 1))
-    return Interval(value, float(low), float(high), count)
+    return Interval(float(statistic(strata)), float(low), float(high), count)
 
 
 def curve_band(curves: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
@@ -111,11 +115,8 @@ def curve_band(curves: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
     Args:
         curves: returns of runs at the same steps, float [runs, points].
     """
-    mean = curves.mean(0)
-    if len(curves) < 2:
-        return mean, np.full_like(mean, nan), np.full_like(mean, nan)
     low, high = bootstrap([curves], lambda drawn: drawn[0].mean(1), resamples=2_000)
-    return mean, low, high
+    return curves.mean(0), low, high
 
 
 @dataclass(frozen=True)
@@ -217,12 +218,8 @@ def probability_of_improvement(first: Mapping[Any, float], second: Mapping[Any, 
     ours, theirs = np.array(list(first.values())), np.array(list(second.values()))
     value = float(metrics.probability_of_improvement(ours[:, None], theirs[:, None]))
     count = min(len(ours), len(theirs))
-    if count < 2:
-        return Interval(value, nan, nan, count)
-    low, high = bootstrap([ours, theirs], _superiority)
-    if low == high:
-        low, high = np.array(nan), np.array(nan)
-    return Interval(value, float(low), float(high), count)
+    low, high = map(float, bootstrap([ours, theirs], _superiority))
+    return Interval(value, low, high, count) if low < high else Interval(value, nan, nan, count)
 
 
 def _superiority(drawn: list[np.ndarray]) -> np.ndarray:
@@ -243,11 +240,8 @@ def performance_profile(
     def profile(scores: Sequence[np.ndarray], axis: int) -> np.ndarray:
         return mean_of_tasks([(each[..., None] > thresholds).astype(float) for each in scores], axis)
 
-    value = profile(strata, 0)
-    if min(map(len, strata)) < 2:
-        return value, np.full_like(value, nan), np.full_like(value, nan)
     low, high = bootstrap(strata, lambda drawn: profile(drawn, 1), resamples=2_000)
-    return value, low, high
+    return profile(strata, 0), low, high
 
 
 def seeds_to_exclude(distance: float, deviation: float) -> int | None:

@@ -4,21 +4,28 @@ import multiprocessing
 import os
 import signal
 import threading
+from collections.abc import Iterator
 from concurrent.futures import ProcessPoolExecutor
+from contextlib import contextmanager
 from typing import Any
 
 from rlpt.runs.interruption import STOP_SIGNALS
 
 
-def worker_pool(workers: int, initialise: Any = None, arguments: tuple[Any, ...] = ()) -> ProcessPoolExecutor:
-    """Returns a pool of new processes (a fork would share the parent's OpenGL state).
+@contextmanager
+def worker_pool(workers: int, initialise: Any = None, arguments: tuple[Any, ...] = ()) -> Iterator[ProcessPoolExecutor]:
+    """Yields a pool of new processes (a fork would share the parent's OpenGL state), which ends with the block.
 
     Args:
         workers: how many.
         initialise: called first in each, with `arguments`.
         arguments: must be picklable.
     """
-    return ProcessPoolExecutor(workers, multiprocessing.get_context("spawn"), _begin, (initialise, arguments))
+    pool = ProcessPoolExecutor(workers, multiprocessing.get_context("spawn"), _begin, (initialise, arguments))
+    try:
+        yield pool
+    finally:
+        pool.shutdown(cancel_futures=True)
 
 
 def _begin(initialise: Any, arguments: tuple[Any, ...]) -> None:

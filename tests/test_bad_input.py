@@ -21,7 +21,7 @@ from rlpt.models.encoder import ConvEncoder, RunningStatistics, load_encoder
 from rlpt.pipeline.execution import OUTPUT_FILES
 from rlpt.pipeline.jobs import STAGES, plan
 from rlpt.runs.checkpoint import load_checkpoint, save_checkpoint
-from rlpt.runs.checksums import damage, read_provenance, recorded_outputs, verified
+from rlpt.runs.checksums import damage, read_provenance, verified
 from rlpt.settings import Settings
 from tests.conftest import REPOSITORY
 from tests.data.test_videos import FRAMES, write_video
@@ -172,8 +172,7 @@ def test_corrupted_records(finished_runs: tuple[Manifest, Path], data: st.DataOb
     contents = path.read_bytes()
     path.write_bytes(corrupt(contents, data))
     try:
-        read_provenance(folder)
-        for name, recorded in recorded_outputs(folder).items():
+        for name, recorded in read_provenance(folder)["outputs"].items():
             damage(folder / name, recorded)
     except UsageError as error:
         assert str(folder) in str(error)

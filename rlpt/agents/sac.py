@@ -11,7 +11,7 @@ import numpy as np
 import torch
 from safetensors import SafetensorError
 from safetensors.torch import load_file
-from torch import Tensor
+from torch import Tensor, nn
 from torch.nn import functional as F
 
 from rlpt.agents.captured import CapturedUpdate, GraphPool, Metrics
@@ -204,10 +204,7 @@ class SAC:
 
     def save(self, path: Path) -> None:
         """Writes actor, critic, target and alpha as safetensors."""
-        tensors = {"log_alpha": self.log_alpha}
-        for name, network in self._networks().items():
-            tensors |= {f"{name}.{key}": tensor for key, tensor in network.state_dict().items()}
-        write_safetensors(path, tensors)
+        write_safetensors(path, {"log_alpha": self.log_alpha, **nn.ModuleDict(self._networks()).state_dict()})
 
     def load(self, path: Path) -> None:
         """Takes the weights that `save` wrote; optimisers stay as they are.
@@ -217,16 +214,15 @@ class SAC:
         """
         try:
             tensors = load_file(path)
-            for name, network in self._networks().items():
-                start = f"{name}."
-                network.load_state_dict({key[len(start) :]: tensors[key] for key in tensors if key.startswith(start)})
+            log_alpha = tensors.pop("log_alpha")
+            nn.ModuleDict(self._networks()).load_state_dict(tensors)
             with torch.no_grad():
-                self.log_alpha.copy_(tensors["log_alpha"])
+                self.log_alpha.copy_(log_alpha)
         except (OSError, SafetensorError, KeyError, RuntimeError) as error:
             reason = " ".join(str(error).split())
             raise UsageError(f"{path}: not readable as this agent's weights: {reason:.200}") from None
 
-    def _networks(self) -> dict[str, torch.nn.Module]:
+    def _networks(self) -> dict[str, nn.Module]:
         return {"actor": self.actor, "critic": self.critic, "target": self.target}
 
     def _optimisers(self) -> dict[str, torch.optim.Optimizer]:

@@ -3,6 +3,7 @@
 import math
 import re
 from collections.abc import Callable
+from dataclasses import fields
 from functools import wraps
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -192,15 +193,11 @@ def takes_manifest(command: Command) -> Command:
         manifest: Path,
         profile: str | None,
         overrides: tuple[str, ...],
-        environments: tuple[str, ...],
-        conditions: tuple[str, ...],
-        seeds: tuple[int, ...],
-        videos: tuple[str, ...],
         **others: Any,
     ) -> Any:
         from rlpt.pipeline.jobs import Selection
 
-        selection = Selection(environments, conditions, seeds, videos)
+        selection = Selection(**{each.name: others.pop(each.name) for each in fields(Selection)})
         return command(read_manifest(manifest, profile, overrides), selection, **others)
 
     argument = click.argument("manifest", type=ManifestFile())

@@ -251,10 +251,11 @@ def collect(manifest: "Manifest", selection: "Selection", runs: Path, out: Path)
 
     require_own_page(manifest, runs, out)
     collected = collect_runs(plan(manifest, selection), runs, out)
-    if not any(vars(collected).values()):
+    if not collected.total():
         raise UsageError(f"{manifest.path}: nothing of it has been run in {runs}: `rlpt run` it first")
     draw_figures(manifest, Selection(), out)
     write_text(out / PAGE, collection_page(manifest, out))
     click.echo(
-        f"{out}: {collected.finished} jobs added, {collected.unfinished} unfinished ones, {collected.known} were there"
+        f"{out}: {collected['finished']} jobs added, {collected['unfinished']} unfinished ones, "
+        f"{collected['known']} were there"
     )

@@ -143,7 +143,4 @@ def in_blocks(
         yield map(work, blocks)
         return
     with worker_pool(workers) as pool:
-        try:
-            yield pool.map(work, blocks)
-        finally:
-            pool.shutdown(wait=False, cancel_futures=True)
+        yield pool.map(work, blocks)

@@ -52,7 +52,6 @@ class Renderer:
         except (RuntimeError, ImportError, AttributeError) as error:
             raise UsageError(f"OpenGL does not start ({error}): {NO_OPENGL_REMEDY}") from error
         self._flags = {"shadow": settings.shadows, "reflection": settings.reflections}
-        self._physics = physics
 
     def frame(self) -> np.ndarray:
         """Returns the present scene as a new uint8 array [size, size, 3]."""

@@ -190,9 +190,7 @@ class EncoderNetwork(nn.Module):
 
 def save_encoder(path: Path, encoder: ConvEncoder, statistics: RunningStatistics) -> None:
     """Writes weights, running statistics and, as metadata, the architecture."""
-    tensors = {f"encoder.{name}": tensor for name, tensor in encoder.state_dict().items()}
-    tensors |= {f"statistics.{name}": tensor for name, tensor in statistics.state_dict().items()}
-    write_safetensors(path, tensors, encoder.architecture)
+    write_safetensors(path, _named(encoder, statistics).state_dict(), encoder.architecture)
 
 
 def load_encoder(path: Path, encoder: ConvEncoder, statistics: RunningStatistics) -> None:
@@ -243,10 +241,12 @@ def _read(path: Path) -> tuple[Architecture, dict[str, Tensor]]:
 
 
 def _fill(path: Path, tensors: dict[str, Tensor], encoder: ConvEncoder, statistics: RunningStatistics) -> None:
-    for prefix, module in (("encoder.", encoder), ("statistics.", statistics)):
-        own = {name.removeprefix(prefix): tensor for name, tensor in tensors.items() if name.startswith(prefix)}
-        try:
-            module.load_state_dict(own)
-        except RuntimeError as error:
-            reason = " ".join(str(error).split())
-            raise UsageError(f"{path}: not readable as an encoder: {reason:.200}") from None
+    try:
+        _named(encoder, statistics).load_state_dict(tensors)
+    except RuntimeError as error:
+        reason = " ".join(str(error).split())
+        raise UsageError(f"{path}: not readable as an encoder: {reason:.200}") from None
+
+
+def _named(encoder: ConvEncoder, statistics: RunningStatistics) -> nn.ModuleDict:
+    return nn.ModuleDict({"encoder": encoder, "statistics": statistics})

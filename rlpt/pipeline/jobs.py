@@ -3,7 +3,7 @@
 import hashlib
 import json
 from collections.abc import Callable, Iterable, Iterator
-from dataclasses import dataclass, field
+from dataclasses import astuple, dataclass, field
 from pathlib import Path
 from typing import Any, Literal
 
@@ -37,13 +37,13 @@ class Selection:
 
     def check(self, manifest: Manifest) -> None:
         """Raises UsageError if something is selected that the manifest does not have."""
-        known: tuple[tuple[tuple[Any, ...], tuple[Any, ...]], ...] = (
-            (self.environments, manifest.environments),
-            (self.conditions, tuple(experiment.name for experiment in manifest.experiments)),
-            (self.seeds, manifest.seeds),
-            (self.videos, tuple(clip.name for clip in manifest.videos if clip)),
+        known: tuple[tuple[Any, ...], ...] = (
+            manifest.environments,
+            tuple(experiment.name for experiment in manifest.experiments),
+            manifest.seeds,
+            tuple(clip.name for clip in manifest.videos if clip),
         )
-        for option, (wanted, present) in zip(_OPTIONS, known, strict=True):
+        for option, wanted, present in zip(_OPTIONS, astuple(self), known, strict=True):
             for value in wanted:
                 if value not in present:
                     remedy = "; others: --set 'seeds=[...]'" if option == "--seed" else ""
@@ -54,17 +54,12 @@ class Selection:
 
     def options(self) -> list[str]:
         """Returns what selects the same on the command line, such as "--env walker-walk"."""
-        fields = (self.environments, self.conditions, self.seeds, self.videos)
-        return [f"{option} {value}" for option, values in zip(_OPTIONS, fields, strict=True) for value in values]
+        return [f"{option} {value}" for option, values in zip(_OPTIONS, astuple(self), strict=True) for value in values]
 
     def has(self, environment: str, condition: str, seed: int, clip: Clip | None) -> bool:
         """Says whether a run is selected."""
-        return (
-            (not self.environments or environment in self.environments)
-            and (not self.conditions or condition in self.conditions)
-            and (not self.seeds or seed in self.seeds)
-            and (not self.videos or (clip is not None and clip.name in self.videos))
-        )
+        run = (environment, condition, seed, clip.name if clip else None)
+        return all(not wanted or value in wanted for wanted, value in zip(astuple(self), run, strict=True))
 
 
 @dataclass(frozen=True)

@@ -30,27 +30,20 @@ _TERMINATED = (-signal.SIGTERM, 128 + signal.SIGTERM)
 
 
 @dataclass(frozen=True)
-class _Log:
-    """What one process adds to its job's log, which holds that of earlier ones too."""
-
-    path: Path
-    begin: int
-    "Where it begins, in bytes."
-
-    def lines(self) -> list[str]:
-        """Returns the lines that are not empty."""
-        with self.path.open("rb") as file:
-            file.seek(self.begin)
-            text = file.read().decode(errors="replace")
-        return [line for line in text.split("\n") if line.strip()]
-
-
-@dataclass(frozen=True)
 class _Running:
     job: Job
     process: subprocess.Popen[bytes]
-    log: _Log
     bar: TaskID
+    log: Path
+    begin: int
+    "Where what this process says begins in its job's log, which holds that of earlier ones too, in bytes."
+
+    def lines(self) -> list[str]:
+        """Returns the lines that it has said and that are not empty."""
+        with self.log.open("rb") as file:
+            file.seek(self.begin)
+            text = file.read().decode(errors="replace")
+        return [line for line in text.split("\n") if line.strip()]
 
 
 class LocalScheduler:
@@ -116,7 +109,7 @@ class LocalScheduler:
             ):
                 self._waiting.remove(job)
                 bar = display.add_task(job.id, total=steps(job), note="")
-                self._running.append(_Running(job, *self._start(job), bar))
+                self._running.append(self._start(job, bar))
                 if self._is_over():  # asked to stop just now, before this one was on the list
                     self._running[-1].process.terminate()
 
@@ -140,7 +133,7 @@ class LocalScheduler:
         fits_cores = not self._running or busy + self._threads[job.id] <= self._cores
         return len(self._running) < self._parallel and fits_cores
 
-    def _start(self, job: Job) -> tuple[subprocess.Popen[bytes], _Log]:
+    def _start(self, job: Job, bar: TaskID) -> _Running:
         log = self._execution.runs / "logs" / f"{job.id}.log"
         make_folder(log.parent)
         threads = str(self._threads[job.id])
@@ -155,7 +148,7 @@ class LocalScheduler:
                 env=os.environ | {"OMP_NUM_THREADS": threads},
                 process_group=0,  # a Ctrl-C reaches this process alone, which passes it on once
             )
-        return process, _Log(log, begin)
+        return _Running(job, process, bar, log, begin)
 
     def _limits(self) -> list[str]:
         if self._deadline is None:
@@ -172,7 +165,7 @@ class LocalScheduler:
             display.remove_task(running.bar)
             if self._is_done(running.job):
                 self.outcome["ran"] += 1
-                for line in running.log.lines():
+                for line in running.lines():
                     if line.startswith("WARNING: "):
                         print(line, file=sys.stderr)
             elif running.process.returncode == BUSY_STATUS:
@@ -180,7 +173,7 @@ class LocalScheduler:
             elif running.process.returncode == 0 or (self._is_over() and running.process.returncode in _TERMINATED):
                 self._lose(running.job, "paused", "run again to go on")
             else:
-                self._lose(running.job, "failed", f"{self._reason(running)} (see {running.log.path})")
+                self._lose(running.job, "failed", f"{self._reason(running)} (see {running.log})")
 
     def _reason(self, running: _Running) -> str:
         status = running.process.returncode
@@ -188,7 +181,7 @@ class LocalScheduler:
             return "killed, perhaps for lack of memory: lower --jobs, or a setting of the batch size"
         if status < 0:
             return f"ended by {signal.Signals(-status).name}"
-        return (running.log.lines() or [f"exit status {status}"])[-1].removeprefix("rlpt: ")
+        return (running.lines() or [f"exit status {status}"])[-1].removeprefix("rlpt: ")
 
     def _lose(self, job: Job, outcome: str, reason: str) -> None:
         self._lost.add(job.id)

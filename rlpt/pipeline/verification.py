@@ -17,7 +17,7 @@ from rlpt.manifest import Manifest
 from rlpt.pipeline.execution import Execution
 from rlpt.pipeline.jobs import STAGES, Job
 from rlpt.pipeline.scheduler import RLPT, stage_command
-from rlpt.runs.checksums import PROVENANCE_FILE, damage, read_provenance, recorded_outputs
+from rlpt.runs.checksums import PROVENANCE_FILE, damage, read_provenance
 from rlpt.runs.interruption import Schedule
 
 # TensorBoard's event files hold wall-clock time, and a resumed job adds one.
@@ -70,7 +70,7 @@ def check_run(folder: Path) -> Iterator[Check]:
     record = read_provenance(folder)
     identity = record["job"].get("id", "")
     yield Check("job", "" if identity == folder.name else f"the folder holds the run {identity}")
-    for name, recorded in recorded_outputs(folder).items():
+    for name, recorded in record["outputs"].items():
         if name not in record["left_out"]:
             yield Check(name, damage(folder / name, recorded))
     for needed in record.get("inputs", []):
@@ -79,10 +79,11 @@ def check_run(folder: Path) -> Iterator[Check]:
         if not source.is_dir():
             yield Check(what, "no longer there, so that it cannot be compared", unknown=True)
             continue
-        now = recorded_outputs(source).get(needed["file"])
-        if now is None or now.sha256 != needed["sha256"]:
+        maker = read_provenance(source)
+        now = maker["outputs"].get(needed["file"])
+        if now is None or now["sha256"] != needed["sha256"]:
             yield Check(what, "another file than the one that this run used")
-        elif needed["file"] not in read_provenance(source)["left_out"]:
+        elif needed["file"] not in maker["left_out"]:
             yield Check(what, damage(source / needed["file"], now))
 
 
@@ -180,7 +181,7 @@ def _end(process: "subprocess.Popen[str]") -> None:
 
 def _differences(whole: Path, killed: Path) -> tuple[str, ...]:
     one, other = (
-        {name: file for name, file in recorded_outputs(folder).items() if not name.startswith(_INCOMPARABLE)}
+        {name: file for name, file in read_provenance(folder)["outputs"].items() if not name.startswith(_INCOMPARABLE)}
         for folder in (whole, killed)
     )
     return tuple(name for name in sorted(one | other) if one.get(name) != other.get(name))

@@ -2,15 +2,15 @@
 
 import json
 import shutil
+from collections import Counter
 from collections.abc import Iterable
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 from rlpt.errors import UsageError
 from rlpt.pipeline.jobs import Job
 from rlpt.results.run_files import EPISODES_FILE, EPOCHS_FILE
-from rlpt.runs.checksums import PROVENANCE_FILE, damage, read_provenance, recorded_outputs
+from rlpt.runs.checksums import PROVENANCE_FILE, damage, read_provenance
 from rlpt.runs.files import whole_folder, write_json
 from rlpt.runs.folder import SESSIONS_FILE, SETTINGS_FILE, RunFolder
 from rlpt.runs.provenance import read_sessions
@@ -21,17 +21,7 @@ _BOARD = "tensorboard/"
 _UNFINISHED_PATTERNS = ("*.csv", SETTINGS_FILE)
 
 
-@dataclass
-class Collected:
-    """How many runs a collection has taken up."""
-
-    finished: int = 0
-    unfinished: int = 0
-    known: int = 0
-    "Ones that it had before, as far as they are now."
-
-
-def collect_runs(jobs: Iterable[Job], runs: Path, out: Path) -> Collected:
+def collect_runs(jobs: Iterable[Job], runs: Path, out: Path) -> Counter[str]:
     """Copies what is small of every run to `out`, laid out like a folder of runs.
 
     Of a finished run, every file up to LARGEST_FILE but TensorBoard's; its record says which were left out. Of an
@@ -43,29 +33,32 @@ def collect_runs(jobs: Iterable[Job], runs: Path, out: Path) -> Collected:
         runs: where they ran.
         out: the collection; made if need be.
 
+    Returns:
+        How many runs were added "finished" or "unfinished", or "known": taken up before, as far as they are now.
+
     Raises:
         UsageError: if a file is not what its job wrote, or `out` cannot be written.
     """
-    collected = Collected()
+    collected: Counter[str] = Counter()
     for job in jobs:
         source, kept = job.folder(runs), job.folder(out)
         if kept.is_done():
-            collected.known += 1
+            collected["known"] += 1
         elif source.is_done():
             _copy_finished(source, kept)
-            collected.finished += 1
+            collected["finished"] += 1
         elif _rows(source) > _rows(kept):
             _copy_unfinished(source, kept)
-            collected.unfinished += 1
+            collected["unfinished"] += 1
         elif _rows(kept):
-            collected.known += 1
+            collected["known"] += 1
     return collected
 
 
 def _copy_finished(source: RunFolder, kept: RunFolder) -> None:
     record = read_provenance(source.path)
-    outputs = recorded_outputs(source.path)
-    small = [name for name, file in outputs.items() if file.bytes <= LARGEST_FILE and not name.startswith(_BOARD)]
+    outputs = record["outputs"]
+    small = [name for name, file in outputs.items() if file["bytes"] <= LARGEST_FILE and not name.startswith(_BOARD)]
     for name in small:
         complaint = damage(source.path / name, outputs[name])
         if complaint:

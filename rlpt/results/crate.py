@@ -18,7 +18,7 @@ from rlpt.errors import UsageError
 from rlpt.manifest import Manifest
 from rlpt.pipeline.execution import OUTPUT_FILES
 from rlpt.pipeline.jobs import Job
-from rlpt.runs.checksums import PROVENANCE_FILE, Recorded, damage, read_provenance, recorded_outputs
+from rlpt.runs.checksums import PROVENANCE_FILE, damage, read_provenance
 from rlpt.runs.files import whole_folder
 
 _PROFILES = {
@@ -123,15 +123,15 @@ class _Crate:
         record = read_provenance(folder)
         sessions = record["sessions"]
         results = []
-        for name, recorded in recorded_outputs(folder).items():
+        for name, recorded in record["outputs"].items():
             if name in record["left_out"]:
                 if name == OUTPUT_FILES.get(job.stage):
-                    results.append(self._add_absent(job, name, recorded))
+                    results.append(self._add_absent(job, name, recorded["sha256"]))
                 continue
             complaint = damage(folder / name, recorded)
             if complaint:
                 raise UsageError(f"{folder / name}: {complaint}: `rlpt verify {folder}` says more")
-            results.append(self._add_file(folder / name, f"{job.stage}/{job.id}/{name}", recorded))
+            results.append(self._add_file(folder / name, f"{job.stage}/{job.id}/{name}", recorded["sha256"]))
             self._files[job.id, name] = results[-1]
         self._add_file(folder / PROVENANCE_FILE, f"{job.stage}/{job.id}/{PROVENANCE_FILE}")
         keys = [(needed["id"], needed["file"]) for needed in record.get("inputs", [])]
@@ -173,23 +173,23 @@ class _Crate:
         overrides = "".join(f" --set {each}" for each in self._manifest.overrides)
         return f"rlpt run {self._workflow.id} --profile {self._manifest.profile}{overrides}"
 
-    def _add_absent(self, job: Job, name: str, recorded: Recorded) -> Any:
+    def _add_absent(self, job: Job, name: str, sha256: str) -> Any:
         """Adds what other jobs read and a collection left out, by its name and checksum."""
         about = "left out of this crate for its size"
         entity = self._entity(
-            f"#{job.stage}/{job.id}/{name}", "CreativeWork", name=name, sha256=recorded.sha256, description=about
+            f"#{job.stage}/{job.id}/{name}", "CreativeWork", name=name, sha256=sha256, description=about
         )
         self._files[job.id, name] = entity
         return entity
 
-    def _add_file(self, path: Path, place: str, recorded: Recorded | None = None) -> Any:
+    def _add_file(self, path: Path, place: str, sha256: str | None = None) -> Any:
         properties: dict[str, Any] = {
             "name": path.name,
             "contentSize": path.stat().st_size,
             "encodingFormat": _MEDIA_TYPES.get(path.suffix, "application/octet-stream"),
         }
-        if recorded:
-            properties["sha256"] = recorded.sha256
+        if sha256:
+            properties["sha256"] = sha256
         return self.contents.add_file(path, place, properties=properties)
 
     def _entity(self, identity: str, kind: str, **properties: Any) -> Any:

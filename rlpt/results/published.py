@@ -89,7 +89,6 @@ def _encoder(row: pd.Series) -> Encoder:
         transitions=int(row["pretrain_steps"]),
         video=row["video"],
         epochs=int(row["epoch"]),
-        train_mse=float(row["train_mse"]),
         test_mse=float(row["test_mse"]),
         floor=FLOOR,
     )

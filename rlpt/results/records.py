@@ -30,7 +30,6 @@ class Encoder:
     "T, in agent steps."
     video: str
     epochs: int
-    train_mse: float
     test_mse: float
     floor: float
     "Mean squared error of a prediction that has learned nothing."
@@ -299,7 +298,6 @@ def _encoder(job: Job, summary: dict[str, Any]) -> Encoder:
         transitions=transitions,
         video=data.clip.name if data.clip else "",
         epochs=ik.epochs,
-        train_mse=summary["train_mse"],
         test_mse=summary["test_mse"],
         floor=summary["test_mse_of_mean_action"],
         held_out=len(held_out(transitions, ik.test_fraction)[1]),

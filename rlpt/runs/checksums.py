@@ -1,7 +1,7 @@
 """Checksums of finished runs: what a job wrote, and whether it is still the same."""
 
 import hashlib
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from pathlib import Path, PurePosixPath
 from typing import Annotated, Any
 
@@ -23,9 +23,7 @@ def _inside(name: str) -> str:
 _Name = Annotated[str, AfterValidator(_inside)]
 
 
-class Recorded(BaseModel):
-    """A file as it was when its run was finished."""
-
+class _Output(BaseModel):
     bytes: int
     sha256: str
 
@@ -51,7 +49,7 @@ class _Record(BaseModel, extra="allow"):
     job: dict[str, str]
     manifest: dict[str, Any] | None = None
     inputs: list[_Input] = []
-    outputs: dict[_Name, Recorded]
+    outputs: dict[_Name, _Output]
     code: dict[str, Any]
     packages: dict[str, str]
     left_out: list[str] = []  # of the outputs, by a collection of what is small
@@ -72,7 +70,7 @@ def file_sha256(path: Path) -> str:
 
 
 def checksums(folder: Path, without: Iterable[str] = ()) -> dict[str, dict[str, Any]]:
-    """Returns size and SHA-256 of every file below `folder`, as `Recorded`, but of its record and those `without`."""
+    """Returns "bytes" and "sha256" of every file below `folder`, by its path there, but of its record and `without`."""
     left_out = {PROVENANCE_FILE, *without}
     files = sorted(path for path in folder.rglob("*") if path.is_file() and path.name not in left_out)
     return {
@@ -101,19 +99,14 @@ def read_provenance(folder: Path) -> dict[str, Any]:
         raise UsageError(f"{path}: not readable as a run's record: delete {folder}, and run its job again") from None
 
 
-def recorded_outputs(folder: Path) -> dict[str, Recorded]:
-    """Returns every file that a finished run wrote, relative to its folder; raises like `read_provenance`."""
-    return {name: Recorded(**file) for name, file in read_provenance(folder)["outputs"].items()}
-
-
-def damage(path: Path, recorded: Recorded) -> str:
-    """Says in what a file differs from what was recorded; empty if in nothing."""
+def damage(path: Path, recorded: Mapping[str, Any]) -> str:
+    """Says in what a file differs from the "bytes" and "sha256" that were recorded; empty if in nothing."""
     if not path.is_file():
         return "missing"
     size = path.stat().st_size
-    if size != recorded.bytes:
-        return f"damaged: {size:,} bytes instead of {recorded.bytes:,}"
-    return "" if file_sha256(path) == recorded.sha256 else "damaged: its checksum (SHA-256) differs"
+    if size != recorded["bytes"]:
+        return f"damaged: {size:,} bytes instead of {recorded['bytes']:,}"
+    return "" if file_sha256(path) == recorded["sha256"] else "damaged: its checksum (SHA-256) differs"
 
 
 def verified(folder: Path, name: str) -> tuple[Path, str]:
@@ -125,8 +118,8 @@ def verified(folder: Path, name: str) -> tuple[Path, str]:
     record = read_provenance(folder)
     if name in record["left_out"]:
         raise UsageError(f"{folder / name}: left out of this collection: use the runs that it was made from (--runs)")
-    recorded = Recorded(**record["outputs"][name]) if name in record["outputs"] else None
+    recorded = record["outputs"].get(name)
     complaint = damage(folder / name, recorded) if recorded else "not among what this run wrote"
-    if complaint or not recorded:
+    if complaint:
         raise UsageError(f"{folder / name}: {complaint}: delete {folder}, and run its job again")
-    return folder / name, recorded.sha256
+    return folder / name, recorded["sha256"]

@@ -4,7 +4,6 @@ Slurm knows arrays and task numbers; which jobs these are is in one small file a
 """
 
 import fcntl
-import json
 import os
 import pwd
 import re
@@ -14,6 +13,8 @@ from collections.abc import Container, Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
+
+from pydantic import BaseModel, ValidationError
 
 from rlpt.errors import UsageError, trouble
 from rlpt.runs.files import write_json
@@ -46,6 +47,14 @@ class QueuedTask:
         return f"{self.array}_{self.index}"
 
 
+class _Note(BaseModel):
+    """What is known of an array besides what Slurm says."""
+
+    user: str
+    tasks: list[list[str]]
+    "The jobs' ids of each task."
+
+
 class Queue:
     """The part of Slurm's queue that belongs to one runs folder."""
 
@@ -69,7 +78,7 @@ class Queue:
         """Returns the task of each queued job, by the job's id; those of other users as far as Slurm shows them.
 
         Raises:
-            UsageError: if Slurm is not there or does not answer.
+            UsageError: if Slurm is not there or does not answer, or a note is damaged.
         """
         notes = self._notes()
         users = sorted({user(), *(note.user for note in notes.values())})
@@ -82,14 +91,20 @@ class Queue:
             note = notes.get(array)
             if note and note.user == owner and index.isdecimal():
                 task = QueuedTask(array, int(index), state, owner, reason.strip("()"))
-                found |= dict.fromkeys(note.jobs(task.index), task)
+                if task.index >= len(note.tasks):
+                    fault = f"knows {len(note.tasks)} tasks, Slurm one numbered {index}"
+                    raise _damaged(self._file(array), fault)
+                found |= dict.fromkeys(note.tasks[task.index], task)
         return found
 
-    def _notes(self) -> dict[str, "_Note"]:
+    def _notes(self) -> dict[str, _Note]:
         return {file.stem: note for file in self._files() if (note := _read_note(file))}
 
     def _files(self) -> Iterator[Path]:
         return self._records.glob("[0-9]*.json")  # one that is being written has another name
+
+    def _file(self, array: str) -> Path:
+        return self._records / f"{array}.json"
 
     def submit(self, script: str, tasks: Sequence[Sequence[str]], after: Iterable[str]) -> str:
         """Submits an array, and notes which jobs its tasks are.
@@ -110,7 +125,7 @@ class Queue:
         said = _slurm("sbatch", "--parsable", *options, text=script, without=_overriding(script))
         array = said.strip().partition(";")[0]
         try:
-            write_json(self._records / f"{array}.json", {"user": user(), "tasks": tasks})
+            write_json(self._file(array), {"user": user(), "tasks": tasks})
         except OSError as error:
             _slurm("scancel", array)
             raise UsageError(f"array {array} is cancelled, since it cannot be noted: {trouble(error)}") from None
@@ -124,31 +139,11 @@ class Queue:
         present = {task.array for task in tasks}
         for array, note in self._notes().items():
             if array not in present and note.user == user():
-                (self._records / f"{array}.json").unlink()
+                self._file(array).unlink()
 
     def cancel(self, tasks: Iterable[QueuedTask]) -> None:
         """Takes tasks out of the queue; running ones have Slurm's KillWait to save."""
         _slurm("scancel", *sorted({task.id for task in tasks}))
-
-
-@dataclass(frozen=True)
-class _Note:
-    """What is known of an array besides what Slurm says."""
-
-    file: Path
-    user: str
-    tasks: list[list[str]]
-    "The jobs' ids of each task."
-
-    def jobs(self, index: int) -> list[str]:
-        """Returns the ids of a task's jobs.
-
-        Raises:
-            UsageError: if there is no such task, which Slurm knows.
-        """
-        if index >= len(self.tasks):
-            raise _damaged(self.file, f"knows {len(self.tasks)} tasks, Slurm one numbered {index}")
-        return self.tasks[index]
 
 
 def _read_note(file: Path) -> _Note | None:
@@ -158,12 +153,12 @@ def _read_note(file: Path) -> _Note | None:
         UsageError: if the note is damaged.
     """
     try:
-        note = json.loads(file.read_text(encoding="utf-8"))
-        return _Note(file, str(note["user"]), [[str(job) for job in task] for task in note["tasks"]])
+        return _Note.model_validate_json(file.read_bytes())
     except FileNotFoundError:
         return None
-    except (ValueError, KeyError, TypeError, AttributeError, RecursionError) as error:
-        raise _damaged(file, repr(error)) from None
+    except ValidationError as error:
+        first = error.errors()[0]
+        raise _damaged(file, ": ".join([*map(str, first["loc"]), first["msg"]])) from None
 
 
 def _damaged(file: Path, fault: str) -> UsageError:

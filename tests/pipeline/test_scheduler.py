@@ -5,13 +5,15 @@ import subprocess
 import sys
 from pathlib import Path
 from types import SimpleNamespace
+from unittest.mock import Mock
 
 import pytest
+from rich.progress import TaskID
 
 from rlpt.manifest import load_manifest
 from rlpt.pipeline.execution import Execution, threads_of
 from rlpt.pipeline.jobs import plan
-from rlpt.pipeline.scheduler import LocalScheduler, _Log, stage_command
+from rlpt.pipeline.scheduler import LocalScheduler, _Running, stage_command
 from rlpt.runs.files import write_json
 from rlpt.runs.interruption import Schedule
 from rlpt.runs.provenance import available_cores
@@ -35,11 +37,11 @@ def test_two_runs_on_one_folder_share_the_work(tmp_path: Path) -> None:
 def test_a_log_is_read_from_where_its_process_began(tmp_path: Path) -> None:
     path = tmp_path / "job.log"
     path.write_text("WARNING: of the last time\n")
-    log = _Log(path, path.stat().st_size)
-    assert log.lines() == []
+    running = _Running(Mock(), Mock(), TaskID(0), path, path.stat().st_size)
+    assert running.lines() == []
     with path.open("a") as file:
         file.write("\nfirst\nlast\n")
-    assert log.lines() == ["first", "last"]
+    assert running.lines() == ["first", "last"]
 
 
 def test_a_job_goes_on_with_the_threads_that_it_began_with(tmp_path: Path) -> None:

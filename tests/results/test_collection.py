@@ -49,7 +49,7 @@ def test_what_is_small_is_kept_and_can_be_checked(
 ) -> None:
     manifest, out = finished_runs[0], tmp_path / "out"
     collected = collect_runs(plan(manifest), large_policies, out)
-    assert (collected.finished, collected.unfinished, collected.known) == (4, 0, 0)
+    assert collected == {"finished": 4}
     for job in plan(manifest):
         kept, source = job.folder(out).path, job.folder(large_policies).path
         assert {path.name for path in kept.iterdir()} == KEPT[job.stage]
@@ -85,16 +85,16 @@ def test_an_unfinished_run_is_kept_to_where_it_got_and_replaced_when_it_gets_on(
     manifest = load_manifest(FIGURE_8, "lite")
     job, runs, out = curves(manifest)[0].job, tmp_path / "runs", tmp_path / "out"
     stop_early(manifest, runs, 3)
-    assert collect_runs([job], runs, out).unfinished == 1
+    assert collect_runs([job], runs, out)["unfinished"] == 1
     kept = job.folder(out).partial
     assert {path.name for path in kept.iterdir()} == {"episodes.csv", "settings.yaml", "sessions.json"}
     assert (kept / "episodes.csv").read_text() == "step,episode,return\n250,1,1.0\n500,2,1.0\n750,3,1.0\n"
-    assert collect_runs([job], runs, out).unfinished == 0  # it has not got on
+    assert collect_runs([job], runs, out)["unfinished"] == 0  # it has not got on
     stop_early(manifest, runs, 4)
-    assert collect_runs([job], runs, out).unfinished == 1
+    assert collect_runs([job], runs, out)["unfinished"] == 1
     assert (kept / "episodes.csv").read_text().endswith("1000,4,1.0\n")
     stop_early(manifest, runs, 1)  # begun anew, elsewhere
-    assert collect_runs([job], runs, out).unfinished == 0
+    assert collect_runs([job], runs, out)["unfinished"] == 0
 
 
 def test_unfinished_pretraining_is_kept_too(tmp_path: Path) -> None:
@@ -126,10 +126,10 @@ def test_a_finished_run_takes_its_unfinished_self_s_place_and_stays(
     manifest, runs = finished_runs
     job, out = next(job for job in plan(manifest) if job.stage == "train"), tmp_path / "out"
     write_text(job.folder(out).partial / "episodes.csv", "step,episode,return\n250,1,1.0\n")
-    assert collect_runs([job], runs, out).finished == 1
+    assert collect_runs([job], runs, out)["finished"] == 1
     assert job.folder(out).is_done()
     assert not job.folder(out).partial.exists()
-    assert collect_runs([job], tmp_path / "nowhere", out).known == 1
+    assert collect_runs([job], tmp_path / "nowhere", out)["known"] == 1
     assert job.folder(out).is_done()
     assert [path.name for path in (out / "train").iterdir()] == [job.id], "nothing temporary is left"
 

@@ -15,7 +15,7 @@ from rlpt.manifest import Manifest, load_manifest
 from rlpt.pipeline.jobs import plan
 from rlpt.results.collection import collect_runs
 from rlpt.results.crate import export_crate
-from rlpt.runs.checksums import recorded_outputs
+from rlpt.runs.checksums import read_provenance
 
 # What the terms of a crate stand for: the part of the two published JSON-LD contexts that our crates use, so that the
 # validator needs no network.
@@ -106,8 +106,8 @@ def test_a_collection_is_exported_without_what_it_left_out(
     graph = graph_of(tmp_path / "crate")
     (dataset,) = (name for name in graph if name.endswith("transitions.h5"))
     (job,) = (each for each in plan(manifest) if each.stage == "generate")
-    written = recorded_outputs(job.folder(runs).path)["transitions.h5"]
-    assert graph[dataset]["sha256"] == written.sha256
+    written = read_provenance(job.folder(runs).path)["outputs"]["transitions.h5"]
+    assert graph[dataset]["sha256"] == written["sha256"]
     assert [{"@id": dataset}] in [entity.get("object") for entity in graph.values()]
     monkeypatch.setattr(HttpRequester, "get", serve_context, raising=False)
     assert violations(tmp_path / "crate") == []
