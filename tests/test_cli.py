@@ -6,6 +6,7 @@ import re
 import subprocess
 import sys
 from collections.abc import Callable
+from importlib import resources
 from pathlib import Path
 
 import pytest
@@ -15,6 +16,8 @@ from PIL import Image
 
 from rlpt.cli import main
 from rlpt.data.synthetic_images import write_synthetic_folder
+from rlpt.manifest import load_manifest
+from rlpt.pipeline.jobs import Selection, plan
 from rlpt.settings import Settings
 from tests.conftest import REPOSITORY
 
@@ -76,6 +79,47 @@ def test_a_failed_job_fails_what_needs_it_and_is_tried_again(rlpt: Callable[...,
     result = rlpt("run", "--quiet")
     assert result.exit_code == 0, result.output
     assert "1 done, 3 ran" in result.stdout
+
+
+def test_a_job_that_another_process_holds_is_status_75(rlpt: Callable[..., Result], tmp_path: Path) -> None:
+    (job,) = plan(load_manifest(tmp_path / "tiny.toml"), Selection(conditions=("baseline",)))
+    with job.folder(tmp_path / "runs").claim({}, {}, {}):
+        result = rlpt("train", "--condition", "baseline", "--quiet")
+    assert (result.exit_code, result.stderr.count("\n")) == (75, 1)
+    assert "another process is working on this run" in result.stderr
+    assert "75" in re.findall(r"\d+", resources.files("rlpt.slurm").joinpath("task.sh").read_text())
+
+
+@pytest.mark.parametrize(
+    ("error", "status", "line"),
+    [
+        (KeyboardInterrupt(), 130, "rlpt: interrupted; run the same command again to go on"),
+        (ZeroDivisionError("a\nb"), 1, "rlpt: ZeroDivisionError: a (--debug before the command shows where)"),
+        (
+            OSError(28, "No space left on device", "x"),
+            2,
+            "rlpt: x: No space left on device: check that the path exists",
+        ),
+    ],
+)
+def test_whatever_goes_wrong_is_one_line(
+    rlpt: Callable[..., Result],
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    error: BaseException,
+    status: int,
+    line: str,
+) -> None:
+    def fail(*_: object) -> None:
+        raise error
+
+    monkeypatch.setattr("rlpt.pipeline.execution.run_job", fail)
+    result = rlpt("train", "--condition", "baseline")
+    assert (result.exit_code, result.stderr.count("\n")) == (status, 1)
+    assert result.stderr.startswith(line)
+    if status != 130:
+        arguments = ["--debug", "train", str(tmp_path / "tiny.toml"), "--runs", str(tmp_path / "runs")]
+        assert CliRunner().invoke(main, arguments).exception is error
 
 
 def test_a_stage_without_its_input_says_what_to_run(rlpt: Callable[..., Result]) -> None:

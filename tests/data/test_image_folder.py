@@ -1,5 +1,6 @@
 """Image folders in ImageNet's layout, and our own stripes in place of the data."""
 
+import hashlib
 from pathlib import Path
 
 import numpy as np
@@ -19,6 +20,8 @@ def test_the_papers_classes_are_the_published_ones() -> None:
     classes = paper_classes()
     assert len(set(classes)) == 100
     assert list(classes) == sorted(classes)
+    digest = hashlib.sha256("".join(f"{name}\n" for name in classes).encode()).hexdigest()
+    assert digest == "b7180035cd745636c6532a16a10e676bbcb73ecc79d7680d575763f6b5297886"
     published = REFERENCE / "imagenet_classes.txt"
     if published.is_file():
         assert list(classes) == published.read_text().split()

@@ -233,3 +233,16 @@ def test_a_task_without_an_end_of_its_own_is_cut_off_where_the_others_are() -> N
     lasts = [env.step(np.ones(1)).last() for _ in range(2)]
     env.close()
     assert lasts == [False, True]
+
+
+def test_an_episode_that_its_task_ends_has_no_value_after_it(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Of the suite's tasks few do so: the clock ends an episode with discount 1."""
+    gym_env = rlpt.envs.gym.PixelGymEnv("walker-walk", size=24)
+    monkeypatch.setattr(gym_env._env._task.task, "get_termination", lambda physics: 0.0)
+    gym_env.reset(seed=0)
+    _, _, terminated, truncated, _ = gym_env.step(np.zeros(6))
+    assert (terminated, truncated) == (True, False)
+    gym_env._env.reset()
+    last = gym_env._env.step(np.zeros(6))
+    assert (last.last(), last.discount) == (True, 0.0)
+    gym_env.close()

@@ -12,7 +12,8 @@ from pathlib import Path
 
 import pytest
 
-from rlpt.errors import Busy, UsageError
+from rlpt.errors import BUSY_STATUS, Busy, UsageError
+from rlpt.runs import locks
 from rlpt.runs.locks import claimed, is_claimed
 
 _HOLD = """
@@ -86,6 +87,32 @@ def test_a_holder_touches_it(lock: Path, monkeypatch: pytest.MonkeyPatch) -> Non
             time.sleep(0.01)
         assert lock.stat().st_mtime > 0
     assert lock.read_text() == ""
+
+
+def test_of_two_machines_that_begin_at_once_the_later_writer_goes_on(
+    lock: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """On storage where the system's lock does not keep the other one out."""
+    monkeypatch.setattr(time, "sleep", lambda _: lock.write_text(json.dumps({"host": "another-machine", "pid": 17})))
+    with pytest.raises(Busy, match="process 17 on another-machine"), claimed(lock):
+        pass
+    assert "another-machine" in lock.read_text()
+
+
+def test_a_holder_who_was_taken_over_ends_at_once(lock: Path) -> None:
+    text = _HOLD.replace("with claimed", "import rlpt.runs.locks\nrlpt.runs.locks._BEAT_SECONDS = 0.01\nwith claimed")
+    command = [sys.executable, "-c", text, str(lock)]
+    with subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True) as process:
+        assert process.stdout is not None
+        assert process.stdout.readline() == "held\n"
+        lock.write_text(json.dumps({"host": "another-machine", "pid": 17}))
+        _, complaint = process.communicate(timeout=60)
+    assert (process.returncode, "another machine has taken this run over" in complaint) == (BUSY_STATUS, True)
+    assert "another-machine" in lock.read_text()
+
+
+def test_a_claim_is_touched_several_times_before_it_counts_as_left() -> None:
+    assert 3 * locks._BEAT_SECONDS < locks._STALE_SECONDS
 
 
 @pytest.mark.parametrize("content", ["", "no JSON", "[1]", '{"host": 3}', "\0" * 10])

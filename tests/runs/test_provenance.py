@@ -22,6 +22,8 @@ def test_asking_for_the_commit_leaves_the_index_alone(tmp_path: Path, monkeypatc
     version = provenance.code_version.__wrapped__()
     assert version["dirty"] is False and len(version["commit"]) == 40
     assert index.read_bytes() == before
+    source.write_text("2\n")
+    assert provenance.code_version.__wrapped__()["dirty"] is True
 
 
 def test_the_commit_is_that_of_the_code_whatever_git_is_told(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
