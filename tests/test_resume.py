@@ -277,7 +277,7 @@ def test_interrupting_a_whole_run_pauses_its_jobs(tmp_path: Path, kind: signal.S
         time.sleep(0.05)
     time.sleep(1)
     os.killpg(process.pid, kind) if kind == signal.SIGINT else process.terminate()
-    output, _ = process.communicate(timeout=60)
+    output, _ = process.communicate(timeout=200)
     assert (process.returncode, "1 paused" in output) == (0, True)
     assert list(tmp_path.glob("train/*.partial/checkpoint.safetensors"))
 

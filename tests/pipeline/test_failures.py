@@ -141,6 +141,8 @@ def test_too_small_a_disk_is_refused_before_anything_runs(
         (MemoryError(), "out of memory; .*lower train.batch_size, encoder.filters or --jobs"),
         (torch.OutOfMemoryError("CUDA out of memory. Tried to allocate"), "out of memory"),
         (RuntimeError("DefaultCPUAllocator: can't allocate memory: you tried to allocate"), "out of memory"),
+        (OSError(errno.ENOMEM, "Cannot allocate memory"), "out of memory"),
+        (RuntimeError("CUDNN_STATUS_ALLOC_FAILED"), "out of memory"),
         (OSError(122, "Disk quota exceeded"), "no room left .*make room"),
         (OSError(28, "No space left on device", "data/cache/x"), "^data/cache/x: no room left"),
         (OSError(30, "Read-only file system", "runs/y"), "runs/y: cannot write there .*--runs"),
@@ -216,12 +218,3 @@ def test_deterministic_algorithms_are_asked_for_while_the_job_runs(
         run_job(job, Execution(runs, device="cpu", quiet=True, deterministic=deterministic))
     assert asked == [False, True]
     assert not torch.are_deterministic_algorithms_enabled()
-
-
-@pytest.mark.parametrize(
-    "error", [OSError(errno.ENOMEM, "Cannot allocate memory"), RuntimeError("CUDNN_STATUS_ALLOC_FAILED")]
-)
-def test_a_lack_of_memory_is_known_by_several_names(error: Exception) -> None:
-    job = plan(load_manifest(DEMO))[-1]
-    with pytest.raises(JobError, match="out of memory"), explained(job, Path("runs")):
-        raise error

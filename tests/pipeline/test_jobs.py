@@ -197,6 +197,11 @@ def test_a_run_of_the_control_of_initialisation_that_figure_8_has_too_is_the_sam
     assert len(set(control.values())) == 4
 
 
-def test_a_seed_that_a_manifest_lacks_is_refused() -> None:
-    with pytest.raises(UsageError, match="--seed 5 is not in it"):
-        Selection(seeds=(5,)).check(load_manifest(FIG08))
+def test_the_control_of_the_learning_rate_has_figure_8_s_runs_at_the_papers_size_alone() -> None:
+    path = REPOSITORY / "experiments" / "extra" / "learning_rate.toml"
+    for profile, shared in (("paper", 6), ("lite", 0)):
+        published, control = (
+            {curve.job.id for curve in curves(load_manifest(each, profile), Selection(("reacher-easy",)))}
+            for each in (FIG08, path)
+        )
+        assert (len(control), len(control & published)) == (6, shared)

@@ -44,13 +44,6 @@ def test_a_bad_entry_is_one_line_with_its_place(tmp_path: Path, old: str, new: s
     assert "\n" not in str(caught.value)
 
 
-def test_an_accuracy_has_no_margin_in_returns(tmp_path: Path) -> None:
-    path = tmp_path / "claims.toml"
-    path.write_text(ENTRY.replace('"final"', '"top1"').replace('"greater"', '"equivalent"'))
-    with pytest.raises(UsageError, match=r"claims\.one: expect = .* a margin in returns"):
-        load_claims(path)
-
-
 def test_gains_are_of_returns(tmp_path: Path) -> None:
     path = tmp_path / "claims.toml"
     than = '"greater", than = { figure = 7, manifest = "fig07_imagenet", condition = "imagenet", versus = "baseline" }'

@@ -18,7 +18,7 @@ from rlpt.results.collection import LARGEST_FILE
 from rlpt.runs.checksums import read_provenance
 from tests.conftest import REPOSITORY
 
-COLLECTIONS = sorted(path.parent.relative_to(REPOSITORY) for path in REPOSITORY.glob("results/*/*/README.md"))
+COLLECTIONS = sorted(path.relative_to(REPOSITORY) for path in REPOSITORY.glob("results/*/*"))
 LARGEST_COLLECTION = 4_000_000
 
 pytestmark = [
