@@ -1,17 +1,21 @@
 """Numbers that README, results/README and docs/fidelity.md give of the kept results are those of their files."""
 
 import itertools
+import math
 import re
 from collections.abc import Hashable
 from pathlib import Path
 
 import numpy as np
 import pytest
+from scipy import stats
 
 from rlpt.manifest import load_manifest
 from rlpt.number_text import gap
 from rlpt.pipeline.jobs import plan
 from rlpt.report.agreement import against_baseline
+from rlpt.report.claims import load_claims
+from rlpt.report.verdicts import BOUNDARIES, judge
 from rlpt.results.published import load_published
 from rlpt.results.records import DataSet, grouped, load_runs, scores_of
 from rlpt.stats import difference, seeds_to_exclude
@@ -192,3 +196,18 @@ def test_readme_names_what_the_demo_leaves() -> None:
     assert {str(path) for path in folders if str(path) in readme} == set(
         re.findall(r"runs/(?:train|pretrain)/[\w-]+", readme)
     )
+
+
+def test_no_comparison_of_the_authors_runs_survives_a_correction_for_their_number() -> None:
+    """By Benjamini and Hochberg's, the mildest usual one; what Holm's finds is among what that finds."""
+    logs, smallest = load_published(), []
+    for claim in load_claims().values():
+        for found in judge(claim, logs).findings:
+            measured = found.difference
+            if measured and measured.known:
+                error = measured.deviation / math.sqrt(measured.count)
+                degrees = (measured.count - 1) * (1 if measured.paired else 2)  # Welch's are at most so many
+                distances = (abs(measured.value - boundary) for boundary in BOUNDARIES[found.expect])
+                smallest.append(max(2 * stats.t.sf(distance / error, degrees) for distance in distances))
+    assert (len(smallest), round(min(smallest), 3)) == (41, 0.010)
+    assert min(stats.false_discovery_control(smallest)) > 0.05
