@@ -53,6 +53,11 @@ def jobs_of(collection: Path) -> dict[Path, Job]:
     return jobs
 
 
+def test_the_list_of_results_has_it(collection: Path) -> None:
+    home = collection.parent.parent
+    assert f"]({collection.relative_to(home)}/README.md)" in (home / "README.md").read_text(encoding="utf-8")
+
+
 def test_every_file_is_what_its_job_wrote(collection: Path) -> None:
     for folder in finished_folders(collection):
         assert [check for check in check_run(folder) if check.problem and not check.unknown] == []
