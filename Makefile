@@ -7,9 +7,9 @@ override RUNS := $(patsubst $(CURDIR)/%,%,$(patsubst ./%,%,$(or $(RUNS),runs)))
 KEPT    := $(patsubst %/,%,$(filter results/%,$(RUNS)))
 PROFILE ?= $(if $(KEPT),$(word 2,$(subst /, ,$(KEPT))),paper)
 CORES   := $(shell nproc)
-# A training run takes several GB of a GPU's memory: beside one, only who knows it asks for more at a time.
+# A training run takes several GB of a GPU's memory: with a GPU one job at a time, unless JOBS says otherwise.
 JOBS    ?= $(if $(wildcard /dev/nvidiactl),1,$(CORES))
-# Processes of the tests and threads of a benchmark, which are no jobs: all cores, beside a GPU too.
+# Processes of the tests and threads of a benchmark, which are no jobs: all cores, with a GPU too.
 WORKERS := $(if $(filter file,$(origin JOBS)),$(CORES),$(JOBS))
 DATA    ?= data
 VENV    ?= .venv
