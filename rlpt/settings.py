@@ -14,7 +14,7 @@ Method = Literal["ik", "imagenet"]
 "How an encoder is pretrained; the section of settings of this name is about it."
 Positive = Annotated[int, Field(gt=0)]
 BatchSize = Annotated[int, Field(ge=2)]
-"Of one, batch norm knows no variance."
+"Batch norm needs two for a variance."
 Rate = Annotated[float, Field(gt=0)]
 Fraction = Annotated[float, Field(gt=0, lt=1)]
 PositivePair = Annotated[tuple[Positive, Positive], Strict(False)]
@@ -40,7 +40,7 @@ class EnvironmentSettings(Section):
     "Camera of the model; -1 is the free camera."
     frame_stack: Annotated[int, Field(ge=1, le=255)] = 3
     action_repeat: Positive = 4
-    "Control steps, dm_control's steps of an environment, that one agent step repeats its action for."
+    "Control steps (dm_control's environment steps) for which one agent step repeats its action."
     shadows: bool = True
     reflections: bool = True
     multisampling: Annotated[int, Field(ge=0, le=16)] = 4
@@ -85,7 +85,7 @@ class EncoderSettings(Section):
 
     @property
     def output_size(self) -> int:
-        """Height and width of the feature map: each 3×3 layer takes 2 pixels, the first halves before."""
+        """Height and width of the feature map: each 3×3 layer removes 2 pixels; the first then halves."""
         return (self.crop - 3) // 2 + 1 - 2 * (self.layers - 1)
 
 

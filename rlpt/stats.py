@@ -160,9 +160,9 @@ def difference(first: Mapping[Any, float], second: Mapping[Any, float], pair: bo
     Args:
         first: score of each run.
         second: of what it is compared with.
-        pair: subtract run by run where repetitions are shared; runs without a partner are then left out. (One shared
-            repetition of several on either side is too little to leave the others out.) False: the names of
-            repetitions mean nothing, as between two laboratories.
+        pair: subtract run by run where repetitions are shared; runs without a partner are then left out. (If both
+            sides have several but share only one, nothing is paired.) False: the names of repetitions mean
+            nothing, as between two laboratories.
 
     Raises:
         ValueError: if either is empty.
@@ -206,9 +206,9 @@ def _unpaired(first: np.ndarray, second: np.ndarray) -> Difference:
 def probability_of_improvement(first: Mapping[Any, float], second: Mapping[Any, float]) -> Interval:
     """Returns the chance that a run of the first condition beats one of the second.
 
-    Of pairs, where repetitions are shared, it is the share that improved (a tie is none), with the exact binomial
+    If repetitions are shared, it is the share of pairs that improved (a tie does not count), with the exact binomial
     interval, since a bootstrap of three wins in three pairs would claim certainty. Otherwise rliable's, over all
-    combinations, with a stratified bootstrap interval; none where every run beats every other, for the same reason.
+    combinations, with a stratified bootstrap interval, or none if one side always wins, for the same reason.
     """
     shared = _partners(first, second)
     if shared:

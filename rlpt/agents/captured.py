@@ -20,7 +20,7 @@ _WARM_UPS = 3
 
 
 class GraphPool:
-    """A stream and memory that several graphs share, which are never replayed at the same time."""
+    """A stream and memory for several graphs, no two of which are replayed at the same time."""
 
     @cached_property
     def stream(self) -> torch.cuda.Stream:

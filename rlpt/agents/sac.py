@@ -121,7 +121,7 @@ class SAC:
         """Takes one gradient step on `batch`.
 
         Args:
-            batch: transitions. On a GPU, drawn ones are updated with by a CUDA graph, which also cuts them.
+            batch: transitions. On a GPU, a CUDA graph cuts a `DrawnBatch` and updates with it.
             step: the agent step; actor, alpha and target are updated only when it is a multiple of
                 `actor_update_every` and `target_update_every`.
 

@@ -27,8 +27,8 @@ from rlpt.errors import UsageError
 def plot(
     manifest: Path, profile: str | None, overrides: tuple[str, ...], runs: Path, data: Path, **selected: Any
 ) -> None:
-    """Draw learning curves of what there is, or a figure of the paper. Writes PDF and PNG, and the curves of
-    pretraining.
+    """Draw learning curves of the runs so far, or a figure of the paper. Writes PDF and PNG, and the pretraining
+    curves.
 
     MANIFEST is a .toml file, or fig01 to fig11. Runs that are not finished are drawn up to where they are, and the
     figure says so.

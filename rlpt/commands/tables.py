@@ -49,7 +49,7 @@ def plan_table(plans: dict[Path, list[Job]], conditions: Mapping[str, list[str]]
 
     Args:
         plans: each manifest's jobs, in the order to print.
-        conditions: whom each job is for, by its id.
+        conditions: those each job serves, by id.
     """
     console = _console()
     distinct = {job.id: job for jobs in plans.values() for job in jobs}
@@ -99,7 +99,7 @@ def status_table(
 
     Args:
         jobs: in the order to print.
-        conditions: whom each job is for, by its id.
+        conditions: those each job serves, by id.
         runs: where their folders are.
         queued: tasks in the queue, by their jobs' ids.
     """

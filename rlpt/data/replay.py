@@ -184,7 +184,7 @@ class ReplayBuffer:
 
 
 def _frame_file(path: Path, size: int) -> FileIO:
-    """Opens the frames' file for writing, as long as it can get; what is not written yet takes no space."""
+    """Opens the frames' file for writing, at its greatest length; unwritten parts take no space."""
     path.touch()
     file = FileIO(path, "r+")
     file.truncate(size)

@@ -1,10 +1,10 @@
 """Batch normalisation followed by ReLU, for tensors with channels last.
 
 PyTorch's own kernel for this layout on a CPU adds up a channel in one long float32 sum: at the paper's size its results
-are off by 1e-5, which Adam turns into visibly different weights. Here the same kernel is shown images whose every pixel
-has channels of its own: it adds up over the batch only, and what it finds for each pixel is put together in double
-precision. That is accurate to 1e-7, where a channel's mean is not much larger than its deviation, and fast, since the
-kernel's inner loop is as long as an image. A GPU's kernels are accurate and fast, and are used.
+are off by 1e-5, which Adam turns into visibly different weights. Here the same kernel is given every pixel's
+channels as channels of their own: it adds up over the batch only, and its results per pixel are combined in double
+precision. That is accurate to 1e-7, if a channel's mean is not much larger than its deviation, and fast, since the
+kernel's inner loop is as long as an image. A GPU's own kernels are accurate and fast, so they are used.
 """
 
 from collections.abc import Sequence

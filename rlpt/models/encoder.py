@@ -27,7 +27,7 @@ Architecture = dict[str, Any]
 
 
 def architecture(settings: EncoderSettings, frame_stack: int) -> Architecture:
-    """Returns what is written into an encoder's file: what another must share to start as that one."""
+    """Returns what an encoder's file records: what a network must share to start from it."""
     return {"channels": 3 * frame_stack, **settings.model_dump()}
 
 

@@ -56,9 +56,9 @@ def require_room(jobs: Sequence[Job], parallel: int, runs: Path) -> None:
 
 
 def lack_of_room(jobs: Sequence[Job], parallel: int, runs: Path) -> str:
-    """Says by how much the space that `jobs` will take, `parallel` at a time, is more than the disk of `runs` has.
+    """Says what `jobs`, `parallel` at a time, will take if the disk of `runs` has less free space.
 
-    Empty if it is not. Quotas are not seen.
+    Empty if it has enough. Quotas are not seen.
     """
     if not jobs:
         return ""

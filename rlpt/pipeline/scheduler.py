@@ -36,7 +36,7 @@ class _Running:
     bar: TaskID
     log: Path
     begin: int
-    "Where what this process says begins in its job's log, which holds that of earlier ones too, in bytes."
+    "Byte offset of this process's output in its job's log, which holds that of earlier ones too."
 
     def lines(self) -> list[str]:
         """Returns the lines that it has said and that are not empty."""
