@@ -158,6 +158,26 @@ def test_the_documents_say_how_far_the_authors_runs_were_after_25_000_steps() ->
     assert gap(difference(final[0], final[1])) in readme
 
 
+def test_the_documents_give_the_control_of_the_learning_rate() -> None:
+    fidelity, readme, results = documents()
+    data = kept("learning_rate", "learning_rate")
+    scratch, ik, scratch_auc, ik_auc = (
+        scores_of(data.select(0, "learning_rate", "reacher-easy", [condition]), metric)
+        for metric in ("final", "auc")
+        for condition in ("baseline", "ik")
+    )
+    for text in (fidelity, readme, results):
+        assert gap(difference(ik, scratch)) in text
+    assert gap(difference(ik_auc, scratch_auc)) in results
+    means = [np.mean(list(scores.values())) for scores in (scratch, *map(reacher_baselines, ("fig08", "fig08_again")))]
+    assert "({:.0f} against {:.0f} and, repeated, {:.0f})".format(*means) in fidelity
+    assert f"end at {means[0]:.0f}" in results
+
+
+def reacher_baselines(folder: str) -> dict[Hashable, float]:
+    return reacher_scores(folder, "baseline")
+
+
 def test_results_gives_the_control_of_initialisation() -> None:
     _, _, results = documents()
     for folders in (("fig08_again", "head_init"), ("head_init",)):
