@@ -169,7 +169,9 @@ def test_the_documents_give_the_control_of_the_learning_rate() -> None:
     for text in (fidelity, readme, results):
         assert gap(difference(ik, scratch)) in text
     assert gap(difference(ik_auc, scratch_auc)) in results
-    means = [np.mean(list(scores.values())) for scores in (scratch, *map(reacher_baselines, ("fig08", "fig08_again")))]
+    means = [
+        float(np.mean(list(scores.values()))) for scores in (scratch, *map(reacher_baselines, ("fig08", "fig08_again")))
+    ]
     assert "({:.0f} against {:.0f} and, repeated, {:.0f})".format(*means) in fidelity
     assert f"end at {means[0]:.0f}" in results
 
