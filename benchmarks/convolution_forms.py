@@ -1,13 +1,15 @@
 """Which form of a convolution is fastest: `python -m benchmarks.convolution_forms --device cuda`.
 
-A layer of the paper's encoder between two others, forward and backward. Of 90 channels in 3 groups on 39×39 pixels: as
+Layers of the paper's encoders, forward and backward. Between two others, of 90 channels in 3 groups on 39×39 pixels: as
 it is; each group's 30 channels padded to 32; dense, with zeros between the groups; each group in tensors of its own. Of
-90 channels without groups on 29×29 pixels: as it is, and padded to 96. Each in both memory layouts, and on a GPU with
-cuDNN's own choice of algorithm, or with --tried the fastest that it finds by trying. (A process keeps the first choice
-for a shape, so that one process cannot do both.)
+90 channels without groups on 29×29 pixels: as it is, and padded to 96. The first one, from 9 channels in 3 groups, with
+stride 2; and one of 288 channels in 3 groups, on 39×39 pixels. Each in both memory layouts, and on a GPU with cuDNN's
+own choice of algorithm, or with --tried the fastest that it finds by trying. (A process keeps the first choice for a
+shape, so that one process cannot do both.)
 """
 
 from collections.abc import Callable
+from typing import NamedTuple
 
 import click
 import torch
@@ -19,14 +21,28 @@ from rlpt.pipeline.arithmetic import computing
 from rlpt.settings import Precision
 
 _BATCH, _GROUPS, _CHANNELS = 128, 3, 30
-_PIXELS, _UNGROUPED_PIXELS = 39, 29
+_PIXELS, _UNGROUPED_PIXELS, _CROP = 39, 29, 84
 _PADDED, _UNGROUPED_PADDED = 32, 96
-Convolution = tuple[Tensor, Tensor, int]
-"Images, weights and groups."
+_LARGE = 288
+
+
+class Convolution(NamedTuple):
+    """A layer and its input."""
+
+    images: Tensor
+    "[batch, channels, height, width]"
+    weight: Tensor
+    "[filters, channels of a group, 3, 3]"
+    groups: int = 1
+    stride: int = 1
+
+    def __call__(self) -> Tensor:
+        """Returns its output."""
+        return F.conv2d(self.images, self.weight, stride=self.stride, groups=self.groups)
 
 
 def forms(device: torch.device, dtype: torch.dtype, layout: torch.memory_format) -> dict[str, list[Convolution]]:
-    """Returns both layers in each form, as one convolution or several, ready for gradients."""
+    """Returns the layers in each form, as one convolution or several, ready for gradients."""
     random = torch.Generator().manual_seed(0)
     images = torch.randn(_BATCH, _GROUPS, _CHANNELS, _PIXELS, _PIXELS, generator=random)
     weight = torch.randn(_GROUPS, _CHANNELS, _CHANNELS, 3, 3, generator=random)
@@ -37,33 +53,38 @@ def forms(device: torch.device, dtype: torch.dtype, layout: torch.memory_format)
     for group in range(_GROUPS):
         dense[group, :, group] = weight[group]
     found = {
-        "grouped": [(images.flatten(1, 2), weight.flatten(0, 1), _GROUPS)],
-        "padded to 32": [(wide_images.flatten(1, 2), wide_weight.flatten(0, 1), _GROUPS)],
-        "dense": [(images.flatten(1, 2), dense.flatten(2, 3).flatten(0, 1), 1)],
-        "apart": [(images[:, group], weight[group], 1) for group in range(_GROUPS)],
+        "grouped": [Convolution(images.flatten(1, 2), weight.flatten(0, 1), _GROUPS)],
+        "padded to 32": [Convolution(wide_images.flatten(1, 2), wide_weight.flatten(0, 1), _GROUPS)],
+        "dense": [Convolution(images.flatten(1, 2), dense.flatten(2, 3).flatten(0, 1))],
+        "apart": [Convolution(images[:, group], weight[group]) for group in range(_GROUPS)],
     }
 
-    for name, channels in (("ungrouped", _GROUPS * _CHANNELS), ("ungrouped, 96", _UNGROUPED_PADDED)):
-        shape = (_BATCH, channels, _UNGROUPED_PIXELS, _UNGROUPED_PIXELS)
-        weights = torch.randn(channels, channels, 3, 3, generator=random)
-        found[name] = [(torch.randn(shape, generator=random), weights, 1)]
+    def layer(channels: int, filters: int, pixels: int, groups: int = 1, stride: int = 1) -> Convolution:
+        weight = torch.randn(filters, channels // groups, 3, 3, generator=random)
+        return Convolution(torch.randn(_BATCH, channels, pixels, pixels, generator=random), weight, groups, stride)
+
+    channels = _GROUPS * _CHANNELS
+    found["ungrouped"] = [layer(channels, channels, _UNGROUPED_PIXELS)]
+    found["ungrouped, 96"] = [layer(_UNGROUPED_PADDED, _UNGROUPED_PADDED, _UNGROUPED_PIXELS)]
+    found["the first"] = [layer(3 * _GROUPS, channels, _CROP, _GROUPS, stride=2)]
+    found["grouped, 288"] = [layer(_LARGE, _LARGE, _PIXELS, _GROUPS)]
 
     def ready(tensor: Tensor) -> Tensor:
         return tensor.to(device, dtype).contiguous(memory_format=layout).requires_grad_()
 
     return {
-        name: [(ready(images), ready(weight), groups) for images, weight, groups in form]
+        name: [each._replace(images=ready(each.images), weight=ready(each.weight)) for each in form]
         for name, form in found.items()
     }
 
 
 def training_step(form: list[Convolution]) -> Callable[[], None]:
     """Returns one pass forward and backward."""
-    gradients = [torch.ones_like(F.conv2d(images, weight, groups=groups)) for images, weight, groups in form]
+    gradients = [torch.ones_like(each()) for each in form]
 
     def step() -> None:
-        for (images, weight, groups), gradient in zip(form, gradients, strict=True):
-            torch.autograd.grad(F.conv2d(images, weight, groups=groups), (images, weight), gradient)
+        for each, gradient in zip(form, gradients, strict=True):
+            torch.autograd.grad(each(), (each.images, each.weight), gradient)
 
     return step
 

@@ -14,7 +14,6 @@ from benchmarks.plain_data import PlainReplay, save_pairs
 from benchmarks.plain_environment import PlainEnvironment, composite_by_pixel, generate_pairs
 from benchmarks.process_cases import generate_transitions
 from benchmarks.workload import Workload
-from rlpt.data.batch import Batch, DrawnBatch, Transitions
 from rlpt.data.replay import ReplayBuffer
 from rlpt.envs.distraction import composite, green_scene
 from rlpt.envs.pixels import PixelEnvironment
@@ -98,18 +97,14 @@ def replay_sample(workload: Workload, device: torch.device) -> Iterator[Case]:
     """Drawing a cropped batch and bringing it to the device."""
     train, crop = workload.ik.train, workload.ik.encoder.crop
     ours, plain = filled_replays(workload.ik, workload.replay, device)
-    ours_batch, plain_batch = (replay.sample(train.batch_size, crop) for replay in (ours, plain))
+    ours_batch, plain_batch = ours.sample(train.batch_size, crop).cut(), plain.sample(train.batch_size, crop)
     for name in ("observations", "next_observations", "actions", "rewards", "discounts"):
         require_same_pixels(name, getattr(ours_batch, name).cpu().numpy(), getattr(plain_batch, name).numpy())
     yield Case(
         f"ms a batch of {train.batch_size}",
-        milliseconds(lambda: _cut(ours.sample(train.batch_size, crop)), device, repeats=10),
+        milliseconds(lambda: ours.sample(train.batch_size, crop).cut(), device, repeats=10),
         milliseconds(lambda: plain.sample(train.batch_size, crop, device), device, repeats=10),
     )
-
-
-def _cut(batch: Transitions) -> Batch:
-    return batch.cut() if isinstance(batch, DrawnBatch) else batch
 
 
 @contextmanager

@@ -9,7 +9,7 @@ from torch.nn import functional as F
 
 from benchmarks.plain_networks import PlainActor, PlainCritic
 from rlpt.agents.sac import SAC
-from rlpt.data.batch import Transitions
+from rlpt.data.batch import Batch
 from rlpt.settings import Settings
 from rlpt.streams import torch_stream
 
@@ -68,7 +68,7 @@ class PlainSAC:
         self.actor.train()
         return np.asarray(action.squeeze(0).cpu().numpy())
 
-    def update(self, batch: Transitions, step: int) -> dict[str, float]:
+    def update(self, batch: Batch, step: int) -> dict[str, float]:
         """Takes one gradient step; arguments and result as `rlpt.agents.sac.SAC.update`."""
         observations, next_observations = _scaled(batch.observations), _scaled(batch.next_observations)
         metrics = {"batch_reward": batch.rewards.mean().item()}
@@ -79,7 +79,7 @@ class PlainSAC:
             self._update_target()
         return metrics
 
-    def _update_critic(self, batch: Transitions, observations: Tensor, next_observations: Tensor) -> dict[str, float]:
+    def _update_critic(self, batch: Batch, observations: Tensor, next_observations: Tensor) -> dict[str, float]:
         with torch.no_grad():
             _, next_actions, log_probability, _ = self.actor(next_observations, self._noise(len(observations)))
             q1, q2 = self.target(next_observations, next_actions)

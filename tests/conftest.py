@@ -29,6 +29,8 @@ REFERENCE = Path(os.environ.get("RLPT_REFERENCE", REPOSITORY.parent / "shared" /
 hypothesis_settings.register_profile("untimed", deadline=None)
 hypothesis_settings.load_profile("untimed")
 
+NEEDS_CUDA = pytest.mark.skipif(not torch.cuda.is_available(), reason="needs a CUDA device")
+DEVICES = ["cpu", pytest.param("cuda", marks=NEEDS_CUDA)]
 
 MINIMAL = """
 title = "t"
@@ -138,7 +140,7 @@ def no_checkpoints(folder: Path) -> Checkpoints:
     return Checkpoints(folder / "checkpoint.safetensors", Schedule(minutes=1e9))
 
 
-def silent(done: int, note: str) -> None:
+def silent(done: int, total: int, note: str) -> None:
     """A progress report that nobody reads."""
 
 

@@ -147,7 +147,7 @@ def test_a_gpu_is_measured_in_the_paper_s_training_loop() -> None:
 
 def test_plain_sac_has_the_same_losses(tiny_settings: Settings) -> None:
     ours, plain = agents(tiny_settings, actions=2, device=CPU)
-    batch = random_draws(tiny_settings, 8, 2, CPU)
+    batch = random_draws(tiny_settings, 8, 2, CPU).cut()
     for step in range(4):
         metrics = ours.update(batch, step), plain.update(batch, step)
         assert len(metrics[1]) == (6 if step % 2 == 0 else 2)
@@ -156,7 +156,7 @@ def test_plain_sac_has_the_same_losses(tiny_settings: Settings) -> None:
 
 def test_plain_sac_moves_the_same_running_statistics(tiny_settings: Settings) -> None:
     ours, plain = agents(tiny_settings, actions=2, device=CPU)
-    batch = random_draws(tiny_settings, 8, 2, CPU)
+    batch = random_draws(tiny_settings, 8, 2, CPU).cut()
     ours.update(batch, 0)
     plain.update(batch, 0)
     for owner, reference in ((ours.actor, plain.actor), (ours.critic, plain.critic), (ours.target, plain.target)):
@@ -202,9 +202,7 @@ def test_the_forms_of_a_convolution_compute_the_same(monkeypatch: pytest.MonkeyP
     monkeypatch.setattr("benchmarks.convolution_forms._BATCH", 2)
     monkeypatch.setattr("benchmarks.convolution_forms._PIXELS", 6)
     found = {
-        name: torch.cat(
-            [torch.nn.functional.conv2d(images, weight, groups=groups) for images, weight, groups in form], dim=1
-        )
+        name: torch.cat([convolution() for convolution in form], dim=1)
         for name, form in forms(CPU, torch.float32, torch.channels_last).items()
     }
     torch.testing.assert_close(found["apart"], found["grouped"], rtol=1e-4, atol=1e-4)

@@ -9,10 +9,10 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from rlpt.data.batch import DrawnBatch
+from rlpt.data.batch import Batch, DrawnBatch
 
 Metrics = dict[str, Tensor]
-Update = Callable[[DrawnBatch, Sequence[Tensor]], Metrics]
+Update = Callable[[Batch, Sequence[Tensor]], Metrics]
 "Takes a batch and noise, both on the GPU; must do the same operations at every call, and wait for none of them."
 
 # Calls before the capture; they create what is created once, such as the optimisers' moments.
@@ -44,18 +44,30 @@ class CapturedUpdate:
         self._batch: DrawnBatch | None = None
         self._noises: list[Tensor] = []
         self._metrics: Metrics = {}
+        self._replayed: torch.cuda.Event | None = None
 
     def __call__(self, batch: DrawnBatch, noises: Sequence[Tensor]) -> Metrics:
-        """Returns the update's metrics, which the next call writes over."""
+        """Cuts a batch and updates with it.
+
+        Args:
+            batch: what was drawn, on the GPU.
+            noises: float32 [batch, actions] each, as many as the update needs.
+
+        Returns:
+            The update's metrics, which the next call writes over.
+        """
         self._calls += 1
         if self._calls <= _WARM_UPS:
             return self._beside_the_main_stream(batch, noises)
         if self._batch is None or self._batch.frames is not batch.frames:  # they move when there is no room for more
             self._capture(batch, noises)
         assert self._graph is not None and self._batch is not None
+        if self._replayed:
+            self._replayed.synchronize()  # one update ahead, not hundreds: a request to stop would wait for them all
         self._batch.take(batch)
         torch._foreach_copy_(self._noises, list(noises))
         self._graph.replay()
+        self._replayed = torch.cuda.current_stream().record_event()
         return self._metrics
 
     def _beside_the_main_stream(self, batch: DrawnBatch, noises: Sequence[Tensor]) -> Metrics:
@@ -64,7 +76,7 @@ class CapturedUpdate:
         stream.wait_stream(main)
         with torch.cuda.stream(stream), warnings.catch_warnings():
             warnings.filterwarnings("ignore", ".*capturable=True")  # Adam's, which does not see what is to come
-            metrics = self._update(batch, noises)
+            metrics = self._update(batch.cut(), noises)
         main.wait_stream(stream)
         return metrics
 
@@ -76,5 +88,5 @@ class CapturedUpdate:
         graph = torch.cuda.CUDAGraph()
         # The environment's thread may use the GPU meanwhile, to render.
         with torch.cuda.graph(graph, self._pool.memory, self._pool.stream, capture_error_mode="thread_local"):
-            metrics = self._update(own, noises)
+            metrics = self._update(own.cut(), noises)
         self._graph, self._batch, self._noises, self._metrics = graph, own, noises, metrics

@@ -15,7 +15,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from rlpt.agents.captured import CapturedUpdate, GraphPool, Metrics
-from rlpt.data.batch import DrawnBatch, Transitions
+from rlpt.data.batch import Batch, DrawnBatch
 from rlpt.data.crops import center_crop
 from rlpt.data.device_frames import on_device
 from rlpt.errors import UsageError, require_finite
@@ -78,6 +78,7 @@ class SAC:
         self.log_alpha = torch.tensor(
             math.log(self.settings.initial_alpha), dtype=torch.float64, device=device, requires_grad=True
         )
+        self._actions = actions
         self.target_entropy = -float(actions)
         self._noise_random = torch_stream(seed, "policy noise", device)
         self.noise: Noise = self._gaussian_noise
@@ -117,11 +118,11 @@ class SAC:
         feature_map = self.critic.encoder.evaluate(_scaled(images), self.actor.statistics)
         return self.actor.distribution(feature_map)
 
-    def update(self, batch: Transitions, step: int) -> Metrics:
+    def update(self, batch: Batch | DrawnBatch, step: int) -> Metrics:
         """Takes one gradient step on `batch`.
 
         Args:
-            batch: transitions. On a GPU, a CUDA graph cuts a `DrawnBatch` and updates with it.
+            batch: transitions. What is not cut yet is on a GPU, where a CUDA graph cuts it and updates with it.
             step: the agent step; actor, alpha and target are updated only when it is a multiple of
                 `actor_update_every` and `target_update_every`.
 
@@ -130,8 +131,8 @@ class SAC:
             over them.
         """
         kind = UpdateKind(step % self.settings.actor_update_every == 0, step % self.settings.target_update_every == 0)
-        noises = [self.noise(tuple(batch.actions.shape)) for _ in range(1 + kind.actor)]
-        if self.device.type == "cuda" and isinstance(batch, DrawnBatch):
+        noises = [self.noise((len(batch), self._actions)) for _ in range(1 + kind.actor)]
+        if isinstance(batch, DrawnBatch):
             return self._captured[kind](batch, noises)
         return self._update(kind, batch, noises)
 
@@ -140,7 +141,7 @@ class SAC:
         pool = GraphPool()
         return {kind: CapturedUpdate(partial(self._update, kind), pool) for kind in kinds}
 
-    def _update(self, kind: UpdateKind, batch: Transitions, noises: Sequence[Tensor]) -> Metrics:
+    def _update(self, kind: UpdateKind, batch: Batch, noises: Sequence[Tensor]) -> Metrics:
         observations = _scaled(batch.observations)
         metrics = self._update_critic(batch, observations, noises[0])
         if kind.actor:
@@ -149,7 +150,7 @@ class SAC:
             self._update_target()
         return metrics
 
-    def _update_critic(self, batch: Transitions, observations: Tensor, noise: Tensor) -> Metrics:
+    def _update_critic(self, batch: Batch, observations: Tensor, noise: Tensor) -> Metrics:
         next_observations = _scaled(batch.next_observations)
         with torch.no_grad():
             feature_map, batch_statistics = self.critic.encoder(next_observations)

@@ -22,13 +22,17 @@ class Batch:
     next_observations: Tensor
     "like observations"
 
+    def __len__(self) -> int:
+        return len(self.rewards)
+
+    def cut(self) -> Self:
+        """Returns itself, as a `DrawnBatch` returns what it stands for."""
+        return self
+
 
 @dataclass(frozen=True)
 class DrawnBatch:
-    """The same transitions before they are cut: what was drawn is small, and cutting can be part of a CUDA graph.
-
-    Has the attributes of `Batch`; each use of the observations cuts them anew.
-    """
+    """The same transitions before they are cut: what was drawn is small, and cutting can be part of a CUDA graph."""
 
     frames: Tensor
     "uint8 [frames, 3, size, size], all on the device"
@@ -39,39 +43,19 @@ class DrawnBatch:
     outcomes: Tensor
     "float32 [batch, actions + 2]: action, reward, discount"
 
-    @property
-    def observations(self) -> Tensor:
-        """See `Batch`."""
-        return self._cut(self.places[0])
+    def __len__(self) -> int:
+        return len(self.outcomes)
 
-    @property
-    def next_observations(self) -> Tensor:
-        """See `Batch`."""
-        return self._cut(self.places[1])
-
-    @property
-    def actions(self) -> Tensor:
-        """See `Batch`."""
-        return self.outcomes[:, :-2]
-
-    @property
-    def rewards(self) -> Tensor:
-        """See `Batch`."""
-        return self.outcomes[:, -2:-1]
-
-    @property
-    def discounts(self) -> Tensor:
-        """See `Batch`."""
-        return self.outcomes[:, -1:]
+    def cut(self) -> Batch:
+        """Returns the transitions themselves."""
+        observations, next_observations = self._cut(self.places[0]), self._cut(self.places[1])
+        actions, rewards, discounts = self.outcomes[:, :-2], self.outcomes[:, -2:-1], self.outcomes[:, -1:]
+        return Batch(observations, actions, rewards, discounts, next_observations)
 
     def _cut(self, places: Tensor) -> Tensor:
         windows = self.frames.unfold(2, self.crop, 1).unfold(3, self.crop, 1)  # [frames, 3, tops, lefts, crop, crop]
         numbers, top, left = places[:, :-2], places[:, -2:-1], places[:, -1:]
         return windows[numbers, :, top, left].reshape(len(places), -1, self.crop, self.crop)
-
-    def cut(self) -> Batch:
-        """Returns the transitions themselves."""
-        return Batch(self.observations, self.actions, self.rewards, self.discounts, self.next_observations)
 
     def with_own_draws(self) -> Self:
         """Returns a batch from the same frames, whose draws `take` can change."""
@@ -80,6 +64,3 @@ class DrawnBatch:
     def take(self, other: "DrawnBatch") -> None:
         """Copies what was drawn for another batch from the same frames."""
         torch._foreach_copy_([self.places, self.outcomes], [other.places, other.outcomes])
-
-
-Transitions = Batch | DrawnBatch

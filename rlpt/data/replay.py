@@ -12,7 +12,7 @@ import numpy as np
 import torch
 from numpy.lib.stride_tricks import sliding_window_view
 
-from rlpt.data.batch import Batch, Transitions
+from rlpt.data.batch import Batch, DrawnBatch
 from rlpt.data.crops import random_offsets
 from rlpt.data.device_frames import DeviceFrames
 from rlpt.data.stacks import stack_indices
@@ -112,12 +112,15 @@ class ReplayBuffer:
         self._checksum = zlib.crc32(planes.data, self._checksum)
         self._frame_count += 1
 
-    def sample(self, batch_size: int, crop: int) -> Transitions:
+    def sample(self, batch_size: int, crop: int) -> Batch | DrawnBatch:
         """Draws transitions uniformly, with replacement, and crops each of their observations at its own offset.
 
         Args:
             batch_size: number of transitions.
             crop: height and width of the crops.
+
+        Returns:
+            The transitions; for a GPU before they are cut.
         """
         drawn = self._index_random.integers(self._end - len(self), self._end, batch_size)
         columns = self._actions[drawn], self._rewards[drawn, None], self._discounts[drawn, None]

@@ -59,9 +59,18 @@ class RecordedGraph(TorchDispatchMode):
                     own.copy_(new)
 
 
+class _Event:
+    def synchronize(self) -> None:
+        """Does nothing: a CPU does one thing after the other."""
+
+
 class _Stream:
     def wait_stream(self, other: Self) -> None:
-        """Does nothing: a CPU does one thing after the other."""
+        """Does nothing, for the same reason."""
+
+    def record_event(self) -> _Event:
+        """Returns what is over already."""
+        return _Event()
 
 
 class _Pool:

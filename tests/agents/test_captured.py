@@ -1,5 +1,6 @@
 """The update as a CUDA graph against the same update, operation by operation."""
 
+from collections.abc import Sequence
 from dataclasses import replace
 from typing import Any
 
@@ -10,19 +11,15 @@ from benchmarks.network_cases import random_draws
 from benchmarks.workload import changed
 from rlpt.agents.captured import CapturedUpdate, GraphPool, Metrics
 from rlpt.agents.sac import SAC
-from rlpt.data.batch import DrawnBatch, Transitions
+from rlpt.data.batch import Batch, DrawnBatch
 from rlpt.models import batch_norm, encoder
 from rlpt.settings import Settings
 from tests.agents.recorded_graph import record_on_the_cpu
 from tests.agents.test_sac import is_rounding_noise
+from tests.conftest import DEVICES
 
 UPDATES = 12
 "Enough for every kind of update to be warmed up, captured and replayed."
-
-DEVICES = [
-    "cpu",
-    pytest.param("cuda", marks=pytest.mark.skipif(not torch.cuda.is_available(), reason="needs a CUDA device")),
-]
 
 
 @pytest.fixture(params=DEVICES)
@@ -52,7 +49,9 @@ def draws(settings: Settings, device: torch.device) -> list[DrawnBatch]:
     return [replace(every, places=every.places[:, order], outcomes=every.outcomes + order[0]) for order in orders]
 
 
-def learned(agent: SAC, batches: list[Transitions]) -> tuple[list[dict[str, float]], dict[str, torch.Tensor]]:
+def learned(
+    agent: SAC, batches: Sequence[Batch | DrawnBatch]
+) -> tuple[list[dict[str, float]], dict[str, torch.Tensor]]:
     """Makes one update a batch; returns their metrics and the weights after them."""
     rows: list[dict[str, float]] = []
     for step, batch in enumerate(batches):
@@ -65,10 +64,8 @@ def test_replayed_updates_are_the_updates(tiny_settings: Settings, precision: st
     """Whole batches are updated with operation by operation."""
     settings = changed(tiny_settings, "compute", precision=precision)
     captured, eager = (SAC(settings, 2, 0, device) for _ in range(2))
-    captured.device = torch.device("cuda")
-    captured.noise = lambda shape: torch.randn(shape, generator=captured._noise_random, device=device)
     drawn = draws(settings, device)
-    rows, weights = learned(captured, [*drawn])
+    rows, weights = learned(captured, drawn)
     expected_rows, expected_weights = learned(eager, [batch.cut() for batch in drawn])
     assert sum(update._graph is not None for update in captured._captured.values()) == 2
     assert not any(update._graph for update in eager._captured.values())
@@ -85,7 +82,7 @@ def test_a_captured_update_reads_the_batch_it_is_given(tiny_settings: Settings, 
     """Also after the frames have moved, which needs a new graph."""
     graphs = set()
 
-    def brightness(batch: DrawnBatch, noises: Any) -> Metrics:
+    def brightness(batch: Batch, noises: Any) -> Metrics:
         return {"brightness": (batch.observations.float() + batch.rewards[..., None, None] + noises[0]).mean()}
 
     update = CapturedUpdate(brightness, GraphPool())
@@ -96,7 +93,7 @@ def test_a_captured_update_reads_the_batch_it_is_given(tiny_settings: Settings, 
     for number, batch in enumerate(given):
         noise = torch.full((1,), float(number), device=device)
         found = update(batch, [noise])["brightness"].item()
-        assert found == pytest.approx(brightness(batch, [noise])["brightness"].item())
+        assert found == pytest.approx(brightness(batch.cut(), [noise])["brightness"].item())
         graphs.add(id(update._graph))
     assert len(graphs) == 3  # none, one, another
 

@@ -7,12 +7,9 @@ import torch
 from rlpt.data import replay as replay_module
 from rlpt.data.device_frames import DeviceFrames
 from rlpt.data.replay import ReplayBuffer
+from tests.conftest import DEVICES, NEEDS_CUDA
 
 SIZE, CROP = 14, 9
-DEVICES = [
-    "cpu",
-    pytest.param("cuda", marks=pytest.mark.skipif(not torch.cuda.is_available(), reason="needs a CUDA device")),
-]
 
 
 def fill(replay: ReplayBuffer) -> None:
@@ -41,10 +38,25 @@ def test_a_device_cuts_the_stacks_that_the_host_cuts(
     buffers[1]._frames[:] = buffers[0]._frames
     buffers[1].restore(buffers[0].state())
     monkeypatch.setattr(replay_module, "sliding_window_view", None)  # the host's way
-    batches = [buffer.sample(32, CROP) for buffer in buffers]
+    batches = [buffer.sample(32, CROP).cut() for buffer in buffers]
     monkeypatch.undo()
-    reference = host.sample(32, CROP)
+    reference = host.sample(32, CROP).cut()
     for batch in batches:
         for name in ("observations", "next_observations", "actions", "rewards", "discounts"):
             assert torch.equal(getattr(batch, name).cpu(), getattr(reference, name)), name
         assert batch.observations.device.type == device
+
+
+@NEEDS_CUDA
+def test_frames_beyond_2_gib_are_found() -> None:
+    """A run of the paper's size has 80,000 frames of 30,000 bytes: more than a 32-bit offset reaches."""
+    frames, size, crop = 75_000, 100, 84
+    held = DeviceFrames(frames, size, torch.device("cuda"))
+    random = np.random.default_rng(0)
+    first = frames - 3
+    planes = random.integers(0, 256, (3, 3, size, size), np.uint8)
+    held.put(first, planes)
+    places = np.array([[[first, first + 1, first + 2, 5, 9]]] * 2)
+    cut = held.drawn(places, np.zeros((1, 4), np.float32), crop).cut()
+    expected = planes[:, :, 5 : 5 + crop, 9 : 9 + crop].reshape(1, 9, crop, crop)
+    assert torch.equal(cut.observations.cpu(), torch.from_numpy(expected))

@@ -69,7 +69,7 @@ def play(replay: ReplayBuffer, naive: Naive, lengths: list[int], first: int = 0)
 def assert_same(replay: ReplayBuffer, naive: Naive) -> None:
     assert len(replay) == len(naive.transitions)
     expected = {reward: (before, after) for before, reward, after in naive.transitions}
-    batch = replay.sample(64, SIZE)
+    batch = replay.sample(64, SIZE).cut()
     for row in range(64):
         reward = batch.rewards[row].item()
         before, after = expected[reward]
@@ -120,21 +120,21 @@ def filled(seed: int = 0, size: int = SIZE, capacity: int = 100) -> ReplayBuffer
 
 
 def test_sampling_is_uniform_and_decided_by_the_seed() -> None:
-    rewards = filled(seed=3).sample(4000, SIZE).rewards.flatten()
+    rewards = filled(seed=3).sample(4000, SIZE).cut().rewards.flatten()
     counts = torch.bincount(rewards.long(), minlength=40)
     assert counts.min() > 50
-    assert torch.equal(rewards, filled(seed=3).sample(4000, SIZE).rewards.flatten())
-    assert not torch.equal(rewards, filled(seed=4).sample(4000, SIZE).rewards.flatten())
+    assert torch.equal(rewards, filled(seed=3).sample(4000, SIZE).cut().rewards.flatten())
+    assert not torch.equal(rewards, filled(seed=4).sample(4000, SIZE).cut().rewards.flatten())
 
 
 def test_all_of_the_latest_transitions_are_drawn_and_no_others() -> None:
-    rewards = filled(capacity=7).sample(400, SIZE).rewards.flatten()
+    rewards = filled(capacity=7).sample(400, SIZE).cut().rewards.flatten()
     assert set(rewards.tolist()) == set(range(33, 40))
 
 
 def test_each_observation_is_cropped_at_its_own_offset() -> None:
     size, crop = 10, 6
-    batch = filled(size=size).sample(400, crop)
+    batch = filled(size=size).sample(400, crop).cut()
     image = np.arange(size * size * 3, dtype=np.uint8).reshape(size, size, 3).transpose(2, 0, 1)
     # All four published offsets of each axis occur, and not the last possible one (reference: 0…15 of 0…16).
     places = {(image[0, y, x], y, x) for y in range(size - crop) for x in range(size - crop)}
@@ -208,7 +208,7 @@ def test_stacks_of_long_episodes_are_their_last_frames() -> None:
     replay.start_episode(frames[0])
     for number in range(1, 301):
         replay.add(np.zeros(1), float(number), 1.0, frames[number])
-    batch = replay.sample(600, SIZE)
+    batch = replay.sample(600, SIZE).cut()
     for row, number in enumerate(batch.rewards.flatten().int().tolist()):
         expected = [max(0, number - back) % 256 for back in (2, 1, 0)]
         assert batch.next_observations[row, ::3, 0, 0].tolist() == expected

@@ -7,6 +7,7 @@ from torch.nn import functional as F
 
 from rlpt.models import batch_norm
 from rlpt.models.batch_norm import EPSILON, batch_norm_relu, unbiased_variances
+from tests.conftest import NEEDS_CUDA
 
 
 def feature_maps(mean: float = 0.0, shape: tuple[int, ...] = (16, 6, 13, 13)) -> Tensor:
@@ -91,13 +92,20 @@ def test_the_gpus_way_computes_the_same() -> None:
         torch.testing.assert_close(found, expected, rtol=1e-4, atol=1e-4)
 
 
-@pytest.mark.skipif(not torch.cuda.is_available(), reason="needs a CUDA device")
+@NEEDS_CUDA
 @pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16])
 def test_on_a_gpu(dtype: torch.dtype) -> None:
     x, (weight, bias) = feature_maps(1.0).to(dtype), scale_and_shift()
-    expected = batch_norm_relu(x.clone(), weight, bias)
-    y, mean, spread = batch_norm_relu(*(tensor.cuda() for tensor in (x, weight, bias)))
-    found = y, mean, batch_norm._of_inverse_deviations([spread])[0]
-    tolerance = 1e-5 if dtype == torch.float32 else 1e-2
-    for tensor, reference in zip(found, expected, strict=True):
-        torch.testing.assert_close(tensor.cpu().float(), reference, rtol=tolerance, atol=tolerance)
+    gradient = torch.randn(x.shape, generator=torch.Generator().manual_seed(2)).to(dtype)
+    sides = []
+    for device in ("cpu", "cuda"):
+        leaves = [tensor.to(device, copy=True).requires_grad_() for tensor in (x, weight, bias)]
+        y, mean, spread = batch_norm_relu(*leaves)
+        variance = spread if device == "cpu" else batch_norm._of_inverse_deviations([spread])[0]
+        y.backward(gradient.to(device, y.dtype))
+        sides.append([y.detach(), mean, variance, *(leaf.grad for leaf in leaves)])
+    tolerance = 1e-4 if dtype == torch.float32 else 2e-2
+    for expected, found in zip(*sides, strict=True):
+        assert expected is not None and found is not None
+        error = (found.cpu().float() - expected.float()).abs().max()
+        assert error <= tolerance * max(1.0, float(expected.abs().max()))
