@@ -65,5 +65,5 @@ def train_plainly(environment: str, settings: Settings, seed: int, device: torch
         next_observation, reward, discount, last = env.step(action)
         replay.add(observation, action, reward, discount, next_observation)
         observation = env.reset() if last else next_observation
-        report(step + 1, "")
+        report(step + 1, train.steps, "")
     env.close()

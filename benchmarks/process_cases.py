@@ -30,7 +30,7 @@ def generate_transitions(environment: str, settings: Settings, transitions: int,
     generated = changed(settings, "generate", transitions=transitions).generate
     path = folder / f"{workers}.h5"
     episodes = RandomEpisodes(environment, settings.environment, generated)
-    generate(episodes, path, workers, _checkpoints(folder), lambda done, note: None)
+    generate(episodes, path, workers, _checkpoints(folder), lambda *_: None)
     return path
 
 
@@ -60,7 +60,7 @@ class _Clock:
         self._steps = (first, last)
         self._times: dict[int, float] = {}
 
-    def __call__(self, done: int, note: str) -> None:
+    def __call__(self, done: int, total: int, note: str) -> None:
         self._times.setdefault(done, time.perf_counter())
 
     def rate(self) -> float:

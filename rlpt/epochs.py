@@ -94,7 +94,7 @@ class EpochTraining(ABC, Generic[Network]):
                     self._scores.append(self._update(rows))
                     self._updates += 1
                     self._epoch_updates += 1
-                    report(self._updates, self._note() if self._row else "")
+                    report(self._updates, self._epochs * len(batches), self._note() if self._row else "")
                 self._end_epoch(metrics)
         save_encoder(self._folder / "encoder.safetensors", self._network.encoder, self._network.statistics)
         write_json(self._folder / "summary.json", self._summary())

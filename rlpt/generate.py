@@ -108,7 +108,7 @@ def _write_part(
                 )
             writer.append(frames, actions)
             done += len(actions)
-            report(done, "")
+            report(done, episodes.generate.transitions, "")
 
 
 @contextmanager

@@ -21,8 +21,8 @@ from rlpt.documents import Layer, Table, parse_override, read_toml, validated
 from rlpt.envs.tasks import split_name
 from rlpt.errors import UsageError
 from rlpt.profiles import (
+    Layers,
     find_profiles,
-    in_order,
     overruled,
     read_profile,
     require_profile,
@@ -178,30 +178,20 @@ def load_manifest(path: Path, profile: str | None = None, overrides: tuple[str, 
     under = tables_under_profiles(path, table.pop("profiles", {}), profiles)
     require_profile(profile, profiles, str(path))
     profile_path = profiles.get(profile)
-    layers = [Layer(str(path), table), read_profile(profile_path)]
-    layers.append(Layer(f"{path}: profiles.{profile}", under.get(profile, {})))
-    layers += [Layer("--set", parse_override(text)) for text in overrides]
+    layers = Layers(
+        Layer(str(path), table),
+        read_profile(profile_path),
+        Layer(f"{path}: profiles.{profile}", under.get(profile, {})),
+        tuple(Layer("--set", parse_override(text)) for text in overrides),
+    )
     require_tables(layers)
-    document = validated(_Document, layers)
+    if any("profile" in layer.table for layer in layers.overrides):
+        raise UsageError("--set profile: say --profile NAME instead")
+    document = validated(_Document, layers.all())
     for environment in document.environments:
         _check_environment(path, "environments", environment)
-    if any("profile" in layer.table for layer in layers[3:]):
-        raise UsageError("--set profile: say --profile NAME instead")
     if document.budget:
         _check_steps_are_the_budgets(path, layers, document)
-
-    experiments = []
-    for name, condition in document.conditions.items():
-        ordered = in_order(layers, name)
-        if document.budget:
-            ordered.append(Layer(f"{path}: budget", {"train": {"steps": document.budget}}))
-        settings = validated(Settings, [layer.only(Settings.model_fields) for layer in ordered])
-        if condition.pretrain_steps and settings.ik.transitions is None and _sets(layers, "generate", "transitions"):
-            raise UsageError(
-                f"--set generate.transitions: conditions.{name} of {path} has pretrain_steps, which decides T: "
-                f"--set conditions.{name}.pretrain_steps=... instead"
-            )
-        experiments.append(_resolve(path, name, condition, settings, document.budget))
     return Manifest(
         path=path,
         profile=profile,
@@ -214,25 +204,32 @@ def load_manifest(path: Path, profile: str | None = None, overrides: tuple[str, 
         environments=document.environments,
         seeds=document.seeds,
         videos=_find_clips(path, document.videos) or (None,),
-        experiments=tuple(experiments),
+        experiments=tuple(_experiment(path, name, layers, document) for name in document.conditions),
         plot=document.plot,
         slurm=document.slurm,
     )
 
 
-def _check_steps_are_the_budgets(path: Path, layers: list[Layer], document: _Document) -> None:
+def _check_steps_are_the_budgets(path: Path, layers: Layers, document: _Document) -> None:
     """A profile may set steps for all manifests; who speaks of this one alone has to decide."""
-    tables = {layer.origin: layer.table for layer in (layers[0], layers[2])}
-    tables |= {"--set": {"train": {"steps": 0}} if _sets(layers, "train", "steps") else {}}
-    tables |= {f"{path}: conditions.{name}": {"train": each.train} for name, each in document.conditions.items()}
-    for place, table in tables.items():
-        if "steps" in table.get("train", {}):
+    told = [layers.manifest, layers.under_profile, *layers.overrides]
+    conditions = [(f"{path}: conditions.{name}", each.train) for name, each in document.conditions.items()]
+    for place, train in [*((layer.origin, layer.table.get("train", {})) for layer in told), *conditions]:
+        if "steps" in train:
             raise UsageError(f"{place}: train.steps: a budget is shared, and decides the steps: set budget alone")
 
 
-def _sets(layers: list[Layer], section: str, key: str) -> bool:
-    """Says whether `--set`, whose layers come last, gives a key."""
-    return any(key in layer.table.get(section, {}) for layer in layers[3:])
+def _experiment(path: Path, name: str, layers: Layers, document: _Document) -> Experiment:
+    condition, ordered = document.conditions[name], layers.of_condition(name)
+    if document.budget:
+        ordered.append(Layer(f"{path}: budget", {"train": {"steps": document.budget}}))
+    settings = validated(Settings, [layer.only(Settings.model_fields) for layer in ordered])
+    if condition.pretrain_steps and settings.ik.transitions is None and layers.override("generate", "transitions"):
+        raise UsageError(
+            f"--set generate.transitions: conditions.{name} of {path} has pretrain_steps, which decides T: "
+            f"--set conditions.{name}.pretrain_steps=... instead"
+        )
+    return _resolve(path, name, condition, settings, document.budget)
 
 
 def _resolve(path: Path, name: str, condition: Condition, settings: Settings, budget: int | None) -> Experiment:
@@ -240,17 +237,13 @@ def _resolve(path: Path, name: str, condition: Condition, settings: Settings, bu
     place = f"conditions.{name}"
     if condition.pretrain_environment:
         _check_environment(path, f"{place}.pretrain_environment", condition.pretrain_environment)
-    if condition.pretrain == "imagenet":
-        _check_stacks(f"{path}: {place}", settings)
     transitions = settings.generate.transitions
     if condition.pretrain_steps and settings.ik.transitions is None:
         transitions = condition.pretrain_steps
-    learned_from = settings.ik.transitions or transitions
-    if condition.learns_from_transitions and len(held_out(learned_from, settings.ik.test_fraction)[0]) < 2:
-        raise UsageError(
-            f"{path}: {place}: of T = {learned_from} transitions, ik.test_fraction = {settings.ik.test_fraction} "
-            "leaves fewer than 2 to learn from: raise T"
-        )
+    if condition.pretrain == "imagenet":
+        _check_stacks(f"{path}: {place}", settings)
+    if condition.learns_from_transitions:
+        _check_transitions(f"{path}: {place}", settings, settings.ik.transitions or transitions)
     train = settings.train
     if budget is not None:
         if condition.pretrain_steps and settings.ik.transitions not in (None, condition.pretrain_steps):
@@ -267,6 +260,21 @@ def _resolve(path: Path, name: str, condition: Condition, settings: Settings, bu
         train = train.model_copy(update={"steps": budget - spent})
     generate = settings.generate.model_copy(update={"transitions": transitions})
     return Experiment(name, condition, settings.model_copy(update={"generate": generate, "train": train}))
+
+
+def _check_transitions(place: str, settings: Settings, learned_from: int) -> None:
+    """Raises UsageError if episodes are no whole agent steps, or too few transitions are learned from."""
+    reset_every, action_repeat = settings.generate.reset_every, settings.environment.action_repeat
+    if reset_every % action_repeat:
+        raise UsageError(
+            f"{place}: generate.reset_every = {reset_every} is not a multiple of environment.action_repeat = "
+            f"{action_repeat}: choose one"
+        )
+    if len(held_out(learned_from, settings.ik.test_fraction)[0]) < 2:
+        raise UsageError(
+            f"{place}: of T = {learned_from} transitions, ik.test_fraction = {settings.ik.test_fraction} "
+            "leaves fewer than 2 to learn from: raise T"
+        )
 
 
 def _check_stacks(place: str, settings: Settings) -> None:

@@ -1,6 +1,7 @@
 """Profiles: files that rescale all manifests alike, what a manifest says of itself under one, what goes before what."""
 
 from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -10,6 +11,36 @@ from rlpt.errors import UsageError
 from rlpt.settings import Settings
 
 _MANIFESTS_ALONE = ("conditions", "title", "profile", "profiles")
+
+
+@dataclass(frozen=True)
+class Layers:
+    """What decides the settings of a manifest's runs."""
+
+    manifest: Layer
+    profile: Layer
+    under_profile: Layer
+    "What the manifest says of itself under the profile."
+    overrides: tuple[Layer, ...]
+    "What each `--set` says."
+
+    def all(self) -> list[Layer]:
+        """Returns them, the last word last, but for what is said of single conditions (`of_condition`)."""
+        return [self.manifest, self.profile, self.under_profile, *self.overrides]
+
+    def of_condition(self, name: str) -> list[Layer]:
+        """Returns what decides a condition's settings, the last word last."""
+
+        def own(layer: Layer) -> Layer:
+            return Layer(f"{layer.origin}: conditions.{name}", layer.table.get("conditions", {}).get(name, {}))
+
+        under = self.under_profile
+        overrides = [*self.overrides, *map(own, self.overrides)]
+        return [self.manifest, self.profile, own(self.manifest), under, own(under), *overrides]
+
+    def override(self, section: str, key: str) -> bool:
+        """Says whether `--set` gives a key for all conditions."""
+        return any(key in layer.table.get(section, {}) for layer in self.overrides)
 
 
 def find_profiles(manifest: Path) -> dict[str, Path]:
@@ -58,22 +89,10 @@ def tables_under_profiles(path: Path, tables: Any, profiles: Mapping[str, Path])
     return tables
 
 
-def in_order(layers: list[Layer], condition: str) -> list[Layer]:
-    """Returns what decides a condition's settings, the last word last.
-
-    Args:
-        layers: manifest, profile, what the manifest says under it, and any number of `--set`.
-        condition: its name.
-    """
-    key = f"conditions.{condition}"
-    own = [Layer(f"{each.origin}: {key}", each.table.get("conditions", {}).get(condition, {})) for each in layers]
-    manifest, profile, under, *overrides = layers
-    return [manifest, profile, own[0], under, own[2], *overrides, *own[3:]]
-
-
-def overruled(layers: list[Layer]) -> Iterator[str]:
+def overruled(layers: Layers) -> Iterator[str]:
     """Yields what the manifest says to no effect: the profile says otherwise, and nothing goes before that."""
-    manifest, profile, *later = layers
+    manifest, profile = layers.manifest, layers.profile
+    later = (layers.under_profile, *layers.overrides)
     for section in Settings.model_fields:
         for key, own in manifest.table.get(section, {}).items():
             value = profile.table.get(section, {}).get(key, own)
@@ -83,9 +102,9 @@ def overruled(layers: list[Layer]) -> Iterator[str]:
                 yield f"{section}.{key} = {own} yields to {Path(profile.origin).stem}'s {value}"
 
 
-def require_tables(layers: list[Layer]) -> None:
+def require_tables(layers: Layers) -> None:
     """Raises UsageError if a section or condition is no table, which one of a later layer would hide."""
-    for layer in layers:
+    for layer in layers.all():
         for key, given in _expected_tables(layer.table):
             if not isinstance(given, dict):
                 raise UsageError(

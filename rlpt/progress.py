@@ -16,8 +16,8 @@ from rich.progress import (
 )
 from rich.text import Text
 
-Report = Callable[[int, str], None]
-"Called with how much is done in all, and a short note such as the last return."
+Report = Callable[[int, int, str], None]
+"Called with how much is done in all, of how much, and a short note such as the last return."
 
 
 class _RateColumn(ProgressColumn):
@@ -42,12 +42,12 @@ def progress_display(quiet: bool = False) -> Progress:
 
 
 @contextmanager
-def progress_bar(title: str, total: int, quiet: bool = False) -> Iterator[Report]:
+def progress_bar(title: str, quiet: bool = False) -> Iterator[Report]:
     """Shows one bar while the block runs, and yields the function that moves it."""
     with progress_display(quiet) as display:
-        task = display.add_task(title, total=total, note="")
+        task = display.add_task(title, total=None, note="")
 
-        def report(done: int, note: str) -> None:
-            display.update(task, completed=done, note=note)
+        def report(done: int, total: int, note: str) -> None:
+            display.update(task, completed=done, total=total, note=note)
 
         yield report

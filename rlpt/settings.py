@@ -229,11 +229,6 @@ class Settings(Section):
                 f"encoder.groups = {encoder.groups} does not divide the {channels} input channels "
                 f"of environment.frame_stack = {environment.frame_stack}"
             )
-        if self.generate.reset_every % environment.action_repeat:
-            raise ValueError(
-                f"generate.reset_every = {self.generate.reset_every} is not a multiple of "
-                f"environment.action_repeat = {environment.action_repeat}"
-            )
         if self.ik.transitions and self.ik.transitions > self.generate.transitions:
             raise ValueError(
                 f"ik.transitions = {self.ik.transitions} is more than generate.transitions = "

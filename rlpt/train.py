@@ -146,7 +146,7 @@ class Training:
         batch = self._replay.sample(train.batch_size, self._settings.encoder.crop)
         losses = self._agent.update(batch, self._step)
         self._updates += 1
-        self._report(self._step, self._note())
+        self._report(self._step, self._settings.train.steps, self._note())
         if not self._updates_left() and self._step % train.log_every == 0:
             row = {name: loss.item() for name, loss in losses.items()}  # waits for a GPU
             require_finite(row, f"agent step {self._step}")
@@ -164,7 +164,7 @@ class Training:
             self._start_episode()
         self._step += 1
         self._action, self._updates = None, 0
-        self._report(self._step, self._note())
+        self._report(self._step, self._settings.train.steps, self._note())
 
     def _evaluate(self, movie: Path | None = None) -> None:
         """Plays whole episodes with the mean action, in an environment like the training's with its own randomness."""

@@ -83,7 +83,7 @@ def test_a_failed_job_fails_what_needs_it_and_is_tried_again(rlpt: Callable[...,
 
 def test_a_job_that_another_process_holds_is_status_75(rlpt: Callable[..., Result], tmp_path: Path) -> None:
     (job,) = plan(load_manifest(tmp_path / "tiny.toml"), Selection(conditions=("baseline",)))
-    with job.folder(tmp_path / "runs").claim({}, {}, {}):
+    with job.folder(tmp_path / "runs").claim({}, {}, {"device": "cpu"}):
         result = rlpt("train", "--condition", "baseline", "--quiet")
     assert (result.exit_code, result.stderr.count("\n")) == (75, 1)
     assert "another process is working on this run" in result.stderr

@@ -10,6 +10,7 @@ from click.testing import CliRunner
 from rlpt.cli import main
 from rlpt.errors import UsageError
 from rlpt.manifest import load_manifest
+from rlpt.pipeline.jobs import plan
 from rlpt.settings import Settings
 from tests.conftest import MINIMAL, REPOSITORY
 
@@ -216,3 +217,14 @@ def test_a_manifest_with_a_byte_order_mark_is_read(tmp_path: Path) -> None:
 def test_overrides_are_checked_as_the_file_is(write_manifest: Callable[..., Path], override: str, problem: str) -> None:
     with pytest.raises(UsageError, match=problem):
         load_manifest(write_manifest(MINIMAL), None, (override,))
+
+
+def test_only_who_generates_needs_episodes_of_whole_agent_steps(write_manifest: Callable[..., Path]) -> None:
+    every_8 = MINIMAL + "[environment]\naction_repeat = 8\n"  # and 100 control steps an episode
+    with pytest.raises(UsageError, match=r"conditions\.ik: generate\.reset_every = 100 is not a multiple of"):
+        load_manifest(write_manifest(every_8))
+    load_manifest(write_manifest(every_8.replace('pretrain = "ik"', "")))
+    manifest = load_manifest(write_manifest(every_8 + "[generate]\nreset_every = 104\n"))
+    trained = next(job for job in plan(manifest) if job.stage == "train")
+    recorded = {name: value for name, value in trained.identity().items() if name in Settings.model_fields}
+    assert Settings.model_validate(recorded).environment.action_repeat == 8  # a run's own file, which names no episodes

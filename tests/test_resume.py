@@ -5,7 +5,7 @@ import signal
 import subprocess
 import sys
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from contextlib import suppress
 from pathlib import Path
 from typing import Any
@@ -21,6 +21,7 @@ from rlpt.data.synthetic_images import write_synthetic_folder
 from rlpt.envs.pixels import PixelEnvironment
 from rlpt.errors import UsageError
 from rlpt.generate import RandomEpisodes, generate
+from rlpt.pipeline.arithmetic import computing
 from rlpt.pretrain import InverseKinematicsTraining
 from rlpt.pretrain_imagenet import ImageNetTraining
 from rlpt.runs.checkpoint import (
@@ -35,12 +36,22 @@ from rlpt.runs.folder import TEMPORARY_FILES
 from rlpt.runs.interruption import Checkpoints, Paused, Schedule, StopRequest, stopping_on_signals
 from rlpt.settings import EncoderSettings, ImageNetSettings, Settings
 from rlpt.train import Training
-from tests.conftest import REPOSITORY, no_checkpoints, silent
+from tests.conftest import NEEDS_CUDA, REPOSITORY, no_checkpoints, silent
 
 CPU = torch.device("cpu")
 VIDEO = np.random.default_rng(0).integers(0, 256, (7, 24, 24, 3), dtype=np.uint8)
 
+STOPPED_OR_KILLED = pytest.mark.parametrize("killed", [False, True], ids=["stopped", "killed"])
+ON_A_GPU = pytest.param(1, "cuda", marks=NEEDS_CUDA)
+
 Stage = Callable[[Path, Checkpoints], object]
+
+
+@pytest.fixture
+def device(request: pytest.FixtureRequest) -> Iterator[torch.device]:
+    """The device of this name; a GPU gives the same bits only by algorithms that are chosen for it."""
+    with computing("float32", deterministic=request.param == "cuda"):
+        yield torch.device(request.param)
 
 
 class StopAt(Checkpoints):
@@ -90,16 +101,16 @@ def stop_points(seed: int, most: int, count: int = 5) -> list[int]:
     return [int(poll) for poll in np.random.default_rng(seed).integers(0, most, count)]
 
 
-@pytest.mark.parametrize("killed", [False, True], ids=["stopped", "killed"])
-@pytest.mark.parametrize("seed", range(4))
-def test_training(tiny_settings: Settings, tmp_path: Path, seed: int, killed: bool) -> None:
+@STOPPED_OR_KILLED
+@pytest.mark.parametrize(("seed", "device"), [*((seed, "cpu") for seed in range(4)), ON_A_GPU], indirect=["device"])
+def test_training(tiny_settings: Settings, tmp_path: Path, seed: int, killed: bool, device: torch.device) -> None:
     """Stops fall into random steps, the initial updates, evaluations and, with 270 steps, a second episode."""
     sizes = {"steps": 270, "evaluate_every": 120} if seed == 0 else {"steps": 40, "evaluate_every": 15}
     train = tiny_settings.train.model_copy(update=sizes)
     settings = tiny_settings.model_copy(update={"train": train})
 
     def stage(folder: Path, checkpoints: Checkpoints) -> None:
-        Training("walker-walk", settings, 37, None, folder, CPU, VIDEO).run(checkpoints, silent)
+        Training("walker-walk", settings, 37, None, folder, device, VIDEO).run(checkpoints, silent)
 
     assert_resumes(stage, tmp_path, stop_points(seed, 250 if seed == 0 else 25), killed)
 
@@ -115,23 +126,25 @@ def test_training_between_two_episodes_of_an_evaluation(tiny_settings: Settings,
     assert_resumes(stage, tmp_path, [2], killed=False)
 
 
-@pytest.mark.parametrize("killed", [False, True], ids=["stopped", "killed"])
-@pytest.mark.parametrize("seed", range(2))
-def test_inverse_kinematics(tiny_settings: Settings, tmp_path: Path, seed: int, killed: bool) -> None:
+@STOPPED_OR_KILLED
+@pytest.mark.parametrize(("seed", "device"), [(0, "cpu"), (1, "cpu"), ON_A_GPU], indirect=["device"])
+def test_inverse_kinematics(
+    tiny_settings: Settings, tmp_path: Path, seed: int, killed: bool, device: torch.device
+) -> None:
     dataset = tmp_path / "transitions.h5"
     episodes = RandomEpisodes("reacher-easy", tiny_settings.environment, tiny_settings.generate)
     generate(episodes, dataset, 1, no_checkpoints(tmp_path), silent)
     settings = tiny_settings.model_copy(update={"ik": tiny_settings.ik.model_copy(update={"epochs": 6})})
 
     def stage(folder: Path, checkpoints: Checkpoints) -> None:
-        InverseKinematicsTraining(dataset, settings, folder, CPU).run(checkpoints, silent)
+        InverseKinematicsTraining(dataset, settings, folder, device).run(checkpoints, silent)
 
     assert_resumes(stage, tmp_path, stop_points(seed, 12), killed)
 
 
-@pytest.mark.parametrize("killed", [False, True], ids=["stopped", "killed"])
-@pytest.mark.parametrize("seed", range(2))
-def test_imagenet(tmp_path: Path, seed: int, killed: bool) -> None:
+@STOPPED_OR_KILLED
+@pytest.mark.parametrize(("seed", "device"), [(0, "cpu"), (1, "cpu"), ON_A_GPU], indirect=["device"])
+def test_imagenet(tmp_path: Path, seed: int, killed: bool, device: torch.device) -> None:
     images = tmp_path / "images"
     write_synthetic_folder(images, ["a", "b"], 20, 6)
     names = class_names(images, "all")
@@ -142,7 +155,7 @@ def test_imagenet(tmp_path: Path, seed: int, killed: bool) -> None:
     )
 
     def stage(folder: Path, checkpoints: Checkpoints) -> None:
-        ImageNetTraining(train, val, settings, folder, CPU).run(checkpoints, silent)
+        ImageNetTraining(train, val, settings, folder, device).run(checkpoints, silent)
 
     assert_resumes(stage, tmp_path, stop_points(seed, 8), killed)
 

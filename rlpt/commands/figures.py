@@ -1,6 +1,7 @@
 """Commands that draw."""
 
 import runpy
+from collections import Counter
 from pathlib import Path
 from typing import Any
 
@@ -105,6 +106,9 @@ def report(manifests: tuple[Path, ...], profiles: tuple[str, ...], folders: tupl
 
     in_checkout("paper_figures", "claims.toml")
     chosen = list({path.resolve(): path for path in manifests}.values()) or judged_manifests()
+    for name, count in Counter(path.stem for path in chosen).items():
+        if count > 1:
+            raise UsageError(f"{count} manifests are called {name}, which the report tells them apart by: rename them")
     loaded = {profile: [load_manifest(path, profile) for path in chosen] for profile in dict.fromkeys(profiles)}
     for path in write_report(loaded, folders, out):
         click.echo(f"report: {path}")

@@ -193,7 +193,7 @@ def _repeat(manifest: "Manifest", selection: "Selection", execution: "Execution"
     jobs = plan(manifest, selection)
     require_room([*jobs, *jobs], 1, execution.runs / "verify")
     differing, untried = 0, 0
-    with progress_bar("jobs, each twice", len(jobs), execution.quiet) as report:
+    with progress_bar("jobs, each twice", execution.quiet) as report:
         for number, repetition in enumerate(repeat_with_kills(manifest, jobs, execution, kills, kill_seed), 1):
             survived = bool(repetition.kills) or not kills
             verdict = "DIFFERS" if repetition.differences else "same   " if survived else "untried"
@@ -202,7 +202,7 @@ def _repeat(manifest: "Manifest", selection: "Selection", execution: "Execution"
                 click.echo(f"         {name}")
             differing += bool(repetition.differences)
             untried += not survived
-            report(number, "")
+            report(number, len(jobs), "")
     if differing:
         click.echo(f"both copies are kept in {execution.runs}")
     if untried:

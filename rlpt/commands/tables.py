@@ -113,9 +113,8 @@ def status_table(
         state = folder.state()
         count[state] += 1
         note = escape(folder.error()) if state == "failed" else ""
-        if state in ("running", "paused"):
-            done, last = progress_of(job, runs)
-            note = f"{done:,} of {steps(job):,}  {last}"
+        if state in ("running", "paused") and (progress := progress_of(job, runs)):
+            note = "{:,} of {:,}  {}".format(*progress)
         task = queued.get(job.id)
         place = [escape(f"{task.id} {task.state.lower()} ({task.reason})") if task else ""] if queued else []
         table.add_row(f"[{_STYLES[state]}]{state}[/]", *place, job.stage, job.id, note, ", ".join(conditions[job.id]))

@@ -97,7 +97,7 @@ def load_split(
                     remove_leftovers(file.parent, f"{file.stem}-")
                     _build_cache(file, source, files, classes, size, workers, report)
         except Busy:
-            report(0, "waiting for another process, which decodes these images")
+            report(0, len(files), "waiting for another process, which decodes these images")
             time.sleep(_WAIT_SECONDS)
     return found
 
@@ -133,7 +133,7 @@ def _build_cache(
             digest.update(block.tobytes())
             bad += block_bad
             done += len(block)
-            report(done, f"{len(bad)} cannot be decoded" if bad else "decoding")
+            report(done, len(files), f"{len(bad)} cannot be decoded" if bad else "decoding")
         if bad:
             raise undecodable(bad)
         cache["labels"] = labels
@@ -189,7 +189,7 @@ def check_and_cache(
     problems = []
     for split in SPLITS:
         try:
-            with progress_bar(f"decoding {split}", len(list_images(path, split, names)), quiet) as report:
+            with progress_bar(f"decoding {split}", quiet) as report:
                 images = load_split(path, split, names, size, cache, workers or available_cores(), report)
         except UsageError as error:
             problems.append(f"{split}: {error}")

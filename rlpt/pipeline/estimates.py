@@ -76,7 +76,10 @@ def describe(job: Job) -> dict[str, Any]:
 
 
 def steps(job: Job) -> int:
-    """Returns a job's length: transitions to generate, or gradient steps to pretrain, or agent steps to train."""
+    """Returns a job's length: transitions to generate, or gradient steps to pretrain, or agent steps to train.
+
+    Of images of one's own it is not known how many there are: they count as the paper's 100 classes.
+    """
     settings = job.settings
     if job.stage == "generate":
         return settings.generate.transitions

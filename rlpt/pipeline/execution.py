@@ -8,7 +8,6 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from rlpt.errors import UsageError
-from rlpt.pipeline.estimates import steps
 from rlpt.pipeline.failures import explained
 from rlpt.pipeline.jobs import Job, Stage
 from rlpt.pipeline.memory import freed_memory_kept
@@ -69,6 +68,8 @@ def run_job(
     from rlpt.pipeline.arithmetic import computing
 
     device = choose_device(execution.device)
+    if job.stage == "generate":
+        device = torch.device("cpu")  # there is no network to compute
     torch.set_num_threads(threads_of(job, execution, available_cores()))
     earlier = _threads_before(job, execution.runs)
     if earlier not in (0, torch.get_num_threads()) and device.type == "cpu":
@@ -83,7 +84,7 @@ def run_job(
         explained(job, execution.runs),  # what goes wrong with the folder itself
         job.folder(execution.runs).claim(job.identity(), record, how) as work,
         explained(job, execution.runs),  # the job's own trouble, so that the folder remembers the explained line
-        progress_bar(job.id, steps(job), execution.quiet) as bar,
+        progress_bar(job.id, execution.quiet) as bar,
         freed_memory_kept(),
         computing(job.settings.compute.precision, execution.deterministic),
     ):
@@ -228,8 +229,12 @@ def _pretrain_on_images(task: _Task) -> None:
     classes = class_names(folder, settings.imagenet.classes)
     size, cache = settings.environment.size, task.data / "cache"
     threads = torch.get_num_threads()
-    poll: Report = lambda *_: task.checkpoints.poll(None)  # noqa: E731 - decoding begins anew, but a stop is heeded
-    train, val = (load_split(folder, split, classes, size, cache, threads, poll) for split in SPLITS)
+
+    def report(done: int, total: int, note: str) -> None:
+        task.checkpoints.poll(None)  # decoding begins anew, but a stop is heeded
+        task.report(done, total, note)
+
+    train, val = (load_split(folder, split, classes, size, cache, threads, report) for split in SPLITS)
     training = ImageNetTraining(train, val, settings, task.work, task.device)
     row = training.run(task.checkpoints, task.report)
     print(f"{task.job.id}: validation top-1 {row['val_top1']:.1%}, top-5 {row['val_top5']:.1%}")
@@ -256,23 +261,23 @@ def _noted(bar: Report, file: Path) -> Report:
     """Passes reports on, and about once a second leaves one in `file` for `rlpt run` and `rlpt status` to read."""
     last = 0.0
 
-    def report(done: int, note: str) -> None:
+    def report(done: int, total: int, note: str) -> None:
         nonlocal last
-        bar(done, note)
+        bar(done, total, note)
         if time.monotonic() - last > _NOTE_SECONDS:
             # Whole for who reads it, but not kept through a loss of power, which takes the disk 10 ms.
             aside = file.with_name(f"{TEMPORARY_PREFIX}{file.name}")
-            aside.write_text(f"{done} {note}", encoding="utf-8")
+            aside.write_text(f"{done} {total} {note}", encoding="utf-8")
             aside.replace(file)
             last = time.monotonic()
 
     return report
 
 
-def progress_of(job: Job, runs: Path) -> tuple[int, str]:
-    """Returns how far a running job is, and its note."""
+def progress_of(job: Job, runs: Path) -> tuple[int, int, str] | None:
+    """Returns how much of a running job is done, of how much, and its note; None if it has said nothing yet."""
     try:
-        done, _, note = (job.folder(runs).partial / PROGRESS_FILE).read_text(encoding="utf-8").partition(" ")
-        return int(done), note
+        done, total, note = (job.folder(runs).partial / PROGRESS_FILE).read_text(encoding="utf-8").split(" ", 2)
+        return int(done), int(total), note
     except (OSError, ValueError):
-        return 0, ""
+        return None

@@ -14,7 +14,6 @@ from rich.progress import Progress, TaskID
 
 from rlpt.errors import BUSY_STATUS
 from rlpt.manifest import Manifest
-from rlpt.pipeline.estimates import steps
 from rlpt.pipeline.execution import Execution, progress_of, threads_of
 from rlpt.pipeline.jobs import Job, Stage
 from rlpt.progress import progress_display
@@ -108,7 +107,7 @@ class LocalScheduler:
                 and all(self._is_done(needed) for needed in job.inputs)
             ):
                 self._waiting.remove(job)
-                bar = display.add_task(job.id, total=steps(job), note="")
+                bar = display.add_task(job.id, total=None, note="")
                 self._running.append(self._start(job, bar))
                 if self._is_over():  # asked to stop just now, before this one was on the list
                     self._running[-1].process.terminate()
@@ -157,8 +156,9 @@ class LocalScheduler:
 
     def _look_after_running(self, display: Progress) -> None:
         for running in list(self._running):
-            done, note = progress_of(running.job, self._execution.runs)
-            display.update(running.bar, completed=done, note=note)
+            if progress := progress_of(running.job, self._execution.runs):
+                done, total, note = progress
+                display.update(running.bar, completed=done, total=total, note=note)
             if running.process.poll() is None:
                 continue
             self._running.remove(running)

@@ -55,7 +55,7 @@ def finished_folders(path: Path) -> list[Path]:
         if folder.is_dir() and folder.suffix != ".partial" and not folder.name.startswith(".")
     ]
     if not found:
-        raise UsageError(f"{path}: neither a manifest (.toml), nor a finished run, nor a folder of runs")
+        raise UsageError(f"{path}: neither a manifest (.toml), nor a finished run, nor a folder with finished runs")
     return found
 
 

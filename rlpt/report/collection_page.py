@@ -10,7 +10,6 @@ import pandas as pd
 
 from rlpt.errors import UsageError
 from rlpt.manifest import Manifest
-from rlpt.pipeline.estimates import steps
 from rlpt.pipeline.jobs import Curve, Job, Stage, curves, deciding_settings, plan
 from rlpt.report.claims import METRICS, judged_manifests
 from rlpt.report.sections import differences_from_paper, settings_text
@@ -30,8 +29,8 @@ class Unfinished:
     """A run that stopped early."""
 
     name: str
-    steps: int
-    "Agent steps up to the end of its last whole episode, or gradient steps up to that of its last whole epoch."
+    done: int
+    "Agent steps up to the end of its last whole episode, or whole epochs."
     of: int
 
 
@@ -139,8 +138,8 @@ def _unfinished(curve: Curve, out: Path) -> Iterator[Unfinished]:
 def _unfinished_encoder(job: Job, out: Path) -> Iterator[Unfinished]:
     path = job.folder(out).partial / EPOCHS_FILE
     if job.stage == "pretrain" and path.is_file() and not job.folder(out).is_done():
-        updates = pd.read_csv(path)["updates"]
-        yield Unfinished(job.slug, 0 if updates.empty else int(updates.max()), steps(job))
+        settings = job.settings.ik if job.method == "ik" else job.settings.imagenet
+        yield Unfinished(job.slug, len(pd.read_csv(path)), settings.epochs)
 
 
 def _prepared(planned: list[Curve], sessions: dict[str, list[dict[str, Any]]]) -> list[str]:

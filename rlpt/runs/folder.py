@@ -81,7 +81,7 @@ class RunFolder:
         Args:
             settings: what identifies the job; written as settings.yaml.
             record: what else is to be in provenance.json; the block may add to it.
-            how: what this session is to be remembered by beside the machine, such as its device.
+            how: what this session is to be remembered by beside the machine: its `device`, and anything else.
 
         Raises:
             Busy: if another process works on the run, or has just finished it. Its lock dies with it.

@@ -84,8 +84,11 @@ def container() -> dict[str, str] | None:
     return {key: value for key, value in known.items() if value} or None
 
 
-def machine() -> dict[str, Any]:
-    """Returns name, operating system, processor, cores, and GPU and driver if there are any."""
+def machine(device: str) -> dict[str, Any]:
+    """Returns name, operating system, processor, cores, driver, and the GPU if `device` ("cpu", "cuda") is one.
+
+    To ask for its name takes some of its memory, and may be refused to a second process.
+    """
     import torch
 
     return {
@@ -94,7 +97,7 @@ def machine() -> dict[str, Any]:
         "system": platform.platform(),
         "processor": _processor(),
         "cores": available_cores(),
-        "gpu": torch.cuda.get_device_name() if torch.cuda.is_available() else None,
+        "gpu": torch.cuda.get_device_name() if device == "cuda" else None,
         "driver": _driver(),
     }
 
@@ -143,12 +146,12 @@ def describe_session(sessions_file: Path, renders: bool, how: dict[str, Any]) ->
     Args:
         sessions_file: JSON; made where it is missing.
         renders: whether to say what renders.
-        how: remembered with this session, such as its device.
+        how: remembered with this session: its `device`, and anything else.
     """
     earlier = read_sessions(sessions_file)
     record: dict[str, Any] = {"code": code_version(), "packages": package_versions(), "locks": lock_files()}
     record["container"] = container()
-    session = how | _begun_session(renders)
+    session = how | _begun_session(renders, how["device"])
     started = datetime.now(UTC)
     session["started"] = started.isoformat(timespec="seconds")
     write_json(sessions_file, [*earlier, session])
@@ -179,13 +182,13 @@ def read_sessions(file: Path) -> list[dict[str, Any]]:
     return sessions
 
 
-def _begun_session(renders: bool) -> dict[str, Any]:
+def _begun_session(renders: bool, device: str) -> dict[str, Any]:
     import torch
 
     return {
         "commit": code_version().get("commit"),
         "packages": package_versions(),
-        "machine": machine(),
+        "machine": machine(device),
         "renderer": _renderer() if renders else None,
         "threads": torch.get_num_threads(),
         "load": round(os.getloadavg()[0], 2),

@@ -18,7 +18,7 @@ class Submission:
     arrays: dict[str, Array]
     "What was submitted, by Slurm's numbers."
     queued: int
-    "How many jobs were in the queue before."
+    "How many jobs were in the queue before, and are not done."
     stranded: list[str]
     "Of these, the ids of those that need what was submitted now, and do not wait for it."
 
@@ -42,7 +42,9 @@ def submit(manifest: Manifest, jobs: Sequence[Job], execution: Execution, settin
             numbers[array.name] = queue.submit(script, ids, [numbers.get(name, name) for name in array.after])
             submitted[numbers[array.name]] = array
     new = {job.id for array in submitted.values() for task in array.tasks for job in task}
-    return Submission(submitted, sum(job.id in queued for job in jobs), _stranded(jobs, queued, new))
+    # Of the runs that share a task, some may be done.
+    before = sum(job.id in queued and not job.folder(execution.runs).is_done() for job in jobs)
+    return Submission(submitted, before, _stranded(jobs, queued, new))
 
 
 def _stranded(jobs: Sequence[Job], queued: Collection[str], new: Collection[str]) -> list[str]:

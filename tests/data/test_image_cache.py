@@ -18,11 +18,11 @@ from rlpt.runs.locks import claimed
 from tests.data.conftest import CLASSES
 
 
-def load(folder: Path, workers: int = 1) -> tuple[LabelledImages, list[int]]:
-    """Loads what is trained on at 24 pixels, and returns how many images were reported as decoded, too."""
-    reported: list[int] = []
+def load(folder: Path, workers: int = 1) -> tuple[LabelledImages, list[tuple[int, int, str]]]:
+    """Loads what is trained on at 24 pixels, and returns what was reported meanwhile, too."""
+    reported: list[tuple[int, int, str]] = []
     cache = folder.parent / "cache"
-    loaded = load_split(folder, "train", CLASSES, 24, cache, workers, lambda done, note: reported.append(done))
+    loaded = load_split(folder, "train", CLASSES, 24, cache, workers, lambda *told: reported.append(told))
     return loaded, reported
 
 
@@ -39,7 +39,7 @@ def test_a_cache_holds_every_image_in_order(folder: Path) -> None:
     assert not loaded.images.flags.writeable
     assert loaded.classes == CLASSES
     assert loaded.labels.tolist() == [0] * 4 + [1] * 4 + [2] * 4
-    assert reported[-1] == 12
+    assert reported[-1] == (12, 12, "decoding")
     for kept, file in zip(loaded.images, list_images(folder, "train", CLASSES), strict=True):
         with Image.open(file.path) as image:
             np.testing.assert_array_equal(kept, middle_square(image.convert("RGB"), 24))
@@ -56,7 +56,7 @@ def test_a_cache_is_reused_until_an_image_changes(folder: Path) -> None:
     Image.new("RGB", (40, 40), "red").save(changed)
     os.utime(changed, ns=(before.st_atime_ns, before.st_mtime_ns + 1))
     rebuilt, reported = load(folder)
-    assert reported[-1] == 12
+    assert reported[-1] == (12, 12, "decoding")
     assert rebuilt.digest != first.digest
     assert rebuilt.images[0].mean((0, 1)).argmax() == 0
     np.testing.assert_array_equal(rebuilt.images[1:], first.images[1:])
@@ -86,7 +86,7 @@ def test_a_damaged_cache_is_built_again(folder: Path) -> None:
     del first
     spoil(cache_path(folder.parent / "cache", folder, "train", CLASSES, 24))
     rebuilt, reported = load(folder)
-    assert (rebuilt.digest, reported[-1]) == (digest, 12)
+    assert (rebuilt.digest, reported[-1][0]) == (digest, 12)
 
 
 def test_what_a_killed_process_left_is_deleted(folder: Path) -> None:
@@ -131,7 +131,7 @@ def test_a_process_waits_for_another_that_decodes_the_same_images(
     other = ExitStack()
     other.enter_context(claimed(path.with_name(f".{path.name}.lock")))
 
-    def finish_the_other(done: int, note: str) -> None:
+    def finish_the_other(done: int, total: int, note: str) -> None:
         assert (done, note.partition(",")[0]) == (0, "waiting for another process"), "decodes nothing itself"
         path.write_bytes(content)
         other.close()
@@ -163,7 +163,7 @@ def test_one_changed_pixel_is_noticed(folder: Path) -> None:
         (byte,) = file.read(1)
         file.seek(offset + 5)
         file.write(bytes([byte ^ 1]))
-    assert load(folder)[1][-1:] == [12]
+    assert load(folder)[1][-1:] == [(12, 12, "decoding")]
 
 
 def test_labels_are_part_of_the_digest(folder: Path) -> None:

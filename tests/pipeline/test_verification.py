@@ -101,7 +101,7 @@ def test_an_input_that_was_made_anew_is_noticed(runs: Path) -> None:
 def test_what_is_no_run_is_refused(tmp_path: Path) -> None:
     result = run_rlpt("verify", tmp_path)
     assert (result.exit_code, result.stderr.count("\n")) == (2, 1)
-    assert "neither a manifest (.toml), nor a finished run, nor a folder of runs" in result.stderr
+    assert "neither a manifest (.toml), nor a finished run, nor a folder with finished runs" in result.stderr
 
 
 def test_jobs_that_are_killed_at_random_moments_write_the_same_bytes(tmp_path: Path) -> None:

@@ -205,3 +205,12 @@ def test_bad_usage_is_one_line(tmp_path: Path, arguments: list[str], problem: st
     assert result.exit_code == 2
     assert problem in result.stderr
     assert result.stderr.count("\n") == 1
+
+
+def test_manifests_that_the_report_could_not_tell_apart_are_refused(tmp_path: Path) -> None:
+    original = REPOSITORY / "experiments" / "fig08_ik.toml"
+    copied = tmp_path / original.name
+    copied.write_bytes(original.read_bytes())
+    result = CliRunner().invoke(main, ["report", str(original), str(copied), "--out", str(tmp_path / "report")])
+    assert result.exit_code == 2
+    assert "2 manifests are called fig08_ik, which the report tells them apart by: rename them" in result.stderr

@@ -111,7 +111,7 @@ def test_unfinished_pretraining_is_kept_too(tmp_path: Path) -> None:
     ]
     page = (out / "README.md").read_text()
     assert "\nNo run of reinforcement learning has begun.\nThe profile is" in page
-    assert "- ik-cheetah-run-t40000: stopped at 100 of 3,564 gradient steps" in page
+    assert "- ik-cheetah-run-t40000: stopped at 1 of 12 epochs" in page
     chosen = "fig08_ik.toml --profile lite --env cheetah-run --env reacher-easy --env walker-walk"
     assert [line.split()[1] for line in page.splitlines() if chosen in line] == ["generate", "pretrain"]
     assert "learn, profile lite](figures/fig08_ik-encoders-lite.png)" in page

@@ -21,7 +21,7 @@ from rlpt.runs.interruption import Paused
 def test_a_run_appears_when_it_is_complete(tmp_path: Path) -> None:
     folder = RunFolder(tmp_path, "train", "a-1")
     assert folder.state() == "missing"
-    with folder.claim({"steps": 3}, {}, {}) as work:
+    with folder.claim({"steps": 3}, {}, {"device": "cpu"}) as work:
         (work / "result.txt").write_text("x")
         assert folder.state() == "running"
         assert not folder.path.exists()
@@ -30,25 +30,25 @@ def test_a_run_appears_when_it_is_complete(tmp_path: Path) -> None:
     provenance = json.loads((folder.path / "provenance.json").read_text())
     assert set(provenance) == {"code", "packages", "locks", "container", "sessions", "outputs"}
     (session,) = provenance["sessions"]
-    machine = {"commit", "packages", "machine", "renderer", "threads", "load"}
+    machine = {"device", "commit", "packages", "machine", "renderer", "threads", "load"}
     assert set(session) == machine | {"started", "ended", "seconds", "end"}
     assert session["end"] == "done"
     assert set(provenance["outputs"]) == {"result.txt", "settings.yaml"}
     assert sorted(path.name for path in folder.path.parent.iterdir()) == [".a-1.lock", "a-1"]
     with (
         pytest.raises(Busy),
-        folder.claim({"steps": 3}, {}, {}),
+        folder.claim({"steps": 3}, {}, {"device": "cpu"}),
     ):  # finished by another process, between a look and the claim
         pass
 
 
 def test_a_failed_run_says_why_and_can_be_repeated(tmp_path: Path) -> None:
     folder = RunFolder(tmp_path, "train", "a-1")
-    with pytest.raises(RuntimeError), folder.claim({}, {}, {}) as work:
+    with pytest.raises(RuntimeError), folder.claim({}, {}, {"device": "cpu"}) as work:
         (work / "half.txt").write_text("x")
         raise RuntimeError("it broke\nin two lines")
     assert (folder.state(), folder.error()) == ("failed", "it broke")
-    with folder.claim({}, {}, {}) as work:
+    with folder.claim({}, {}, {"device": "cpu"}) as work:
         assert (work / "half.txt").exists()  # the job may be able to go on from it
     assert (folder.state(), folder.error()) == ("done", "")
 
@@ -56,10 +56,10 @@ def test_a_failed_run_says_why_and_can_be_repeated(tmp_path: Path) -> None:
 def test_an_interrupted_run_is_paused_and_every_session_is_remembered(tmp_path: Path) -> None:
     folder = RunFolder(tmp_path, "train", "a-1")
     for _ in range(2):
-        with pytest.raises(Paused), folder.claim({}, {}, {}):
+        with pytest.raises(Paused), folder.claim({}, {}, {"device": "cpu"}):
             raise Paused
         assert folder.state() == "paused"
-    with folder.claim({}, {}, {}) as work:
+    with folder.claim({}, {}, {"device": "cpu"}) as work:
         (work / CHECKPOINT_FILE).write_text("the job's")
     assert len(json.loads((folder.path / "provenance.json").read_text())["sessions"]) == 3
     assert sorted(path.name for path in folder.path.iterdir()) == ["provenance.json", "settings.yaml"]
@@ -80,9 +80,9 @@ def test_what_a_kill_in_the_last_moment_left_is_deleted_by_the_next_look(
 def test_a_run_is_worked_on_by_one_process(tmp_path: Path) -> None:
     folder = RunFolder(tmp_path, "train", "a-1")
     with (
-        folder.claim({}, {}, {}),
+        folder.claim({}, {}, {"device": "cpu"}),
         pytest.raises(Busy, match="another process"),
-        RunFolder(tmp_path, "train", "a-1").claim({}, {}, {}),
+        RunFolder(tmp_path, "train", "a-1").claim({}, {}, {"device": "cpu"}),
     ):
         pass
 
@@ -91,7 +91,7 @@ def test_a_runs_folder_that_cannot_be_made_is_refused(tmp_path: Path) -> None:
     (tmp_path / "runs").write_text("a file in the way")
     with (
         pytest.raises(UsageError, match=r"choose another (--runs|folder)"),
-        RunFolder(tmp_path / "runs", "train", "a").claim({}, {}, {}),
+        RunFolder(tmp_path / "runs", "train", "a").claim({}, {}, {"device": "cpu"}),
     ):
         pass
 
@@ -112,10 +112,10 @@ def test_a_run_that_another_machine_has_just_finished_is_not_done_again(
 ) -> None:
     """On NFS, a look at a name that was not there a moment ago is answered from memory."""
     folder = RunFolder(tmp_path, "train", "a-1")
-    with folder.claim({}, {}, {}):
+    with folder.claim({}, {}, {"device": "cpu"}):
         pass
     monkeypatch.setattr(RunFolder, "is_done", lambda _: False)
-    with pytest.raises(Busy, match="has just finished"), folder.claim({}, {}, {}):
+    with pytest.raises(Busy, match="has just finished"), folder.claim({}, {}, {"device": "cpu"}):
         pass
     assert sorted(path.name for path in folder.path.parent.iterdir()) == [".a-1.lock", "a-1"]
 
@@ -141,23 +141,23 @@ def test_what_is_in_the_way_of_a_run_is_named(tmp_path: Path) -> None:
     folder.path.touch()
     with (
         pytest.raises(UsageError, match=r"a-1: is in the way of a run's folder: move it away"),
-        folder.claim({}, {}, {}),
+        folder.claim({}, {}, {"device": "cpu"}),
     ):
         pass
 
 
 def test_a_link_that_leads_nowhere_does_not_keep_a_run_from_its_end(tmp_path: Path) -> None:
     folder = RunFolder(tmp_path, "train", "a-1")
-    with folder.claim({}, {}, {}) as work:
+    with folder.claim({}, {}, {"device": "cpu"}) as work:
         (work / "left-by-an-editor").symlink_to("gone")
     assert folder.state() == "done"
 
 
 def test_an_error_is_forgotten_when_the_run_goes_on(tmp_path: Path) -> None:
     folder = RunFolder(tmp_path, "train", "a-1")
-    with pytest.raises(RuntimeError), folder.claim({}, {}, {}):
+    with pytest.raises(RuntimeError), folder.claim({}, {}, {"device": "cpu"}):
         raise RuntimeError("it broke")
-    with folder.claim({}, {}, {}):
+    with folder.claim({}, {}, {"device": "cpu"}):
         assert folder.error() == ""
     assert not (folder.path / "error.txt").exists()
 
@@ -166,7 +166,7 @@ def test_what_was_needed_only_on_the_way_is_gone_in_the_end(tmp_path: Path) -> N
     folder = RunFolder(tmp_path, "train", "a-1")
     folder.partial.mkdir(parents=True)
     (folder.partial / ".rlpt-half-0a1b2c3d").write_text("half")
-    with folder.claim({}, {}, {}) as work:
+    with folder.claim({}, {}, {"device": "cpu"}) as work:
         for name in ("checkpoint.safetensors", "replay.frames", "progress.txt"):
             (work / name).write_text("x")
     assert sorted(path.name for path in folder.path.iterdir()) == ["provenance.json", "settings.yaml"]

@@ -112,3 +112,13 @@ def test_cancelling_spares_what_queued_runs_start_from(slurm: Path, tmp_path: Pa
     assert said == f"cancelled 1 tasks of 1 arrays\nleft alone: {kept}: queued runs that are not selected need them\n"
     assert (slurm / "cancelled").read_text() == "9_0\n"
     assert run("cancel", *where)[0] == "cancelled 4 tasks of 3 arrays\n"
+
+
+def test_of_runs_that_share_a_task_those_that_are_done_do_not_count(
+    slurm: Path, tmp_path: Path, jobs: list[Job]
+) -> None:
+    for job in jobs[:-1]:
+        job.folder(tmp_path).path.mkdir(parents=True)
+    in_queue(slurm, tmp_path, 7, [job.id for job in jobs[-2:]])
+    submission = submit(load_manifest(DEMO, "smoke"), jobs, Execution(tmp_path), SlurmSettings())
+    assert (len(submission.arrays), submission.queued) == (0, 1)
