@@ -17,7 +17,7 @@ from rlpt.data.batch import DrawnBatch
 from rlpt.models.classifier import StackClassifier, classification_loss
 from rlpt.models.inverse_kinematics import InverseKinematics, action_loss
 from rlpt.pipeline.arithmetic import computing
-from rlpt.pretrain import Pairs
+from rlpt.pretrain_ik import Pairs
 from rlpt.settings import Settings
 
 _ACTIONS = 6  # walker's

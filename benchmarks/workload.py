@@ -42,12 +42,12 @@ class Workload:
 
 def paper_workload(experiments: Path, device: torch.device, precision: Precision = "float32") -> Workload:
     """Returns the paper's sizes, from the manifests in `experiments`, with rlpt's networks in `precision`."""
-    ik = load_manifest(experiments / "fig08_ik.toml").experiments[0].settings
-    imagenet = load_manifest(experiments / "fig07_imagenet.toml").experiments[0].settings
+    ik = load_manifest(experiments / "fig08_ik.toml").conditions[0].settings
+    imagenet = load_manifest(experiments / "fig07_imagenet.toml").conditions[0].settings
     if device.type == "cpu":
         imagenet = changed(imagenet, "train", batch_size=_CPU_BATCH)
         imagenet = changed(imagenet, "imagenet", batch_size=_CPU_IMAGES)
-    lite = load_manifest(experiments / "fig08_ik.toml", "lite").experiments[0].settings
+    lite = load_manifest(experiments / "fig08_ik.toml", "lite").conditions[0].settings
     # 60 steps with an update each are measured, after 200 without and 60 that warm up; evaluations lie outside.
     steps = {"steps": 320, "random_steps": 200, "initial_updates": 1, "evaluate_every": 1000, "evaluation_episodes": 1}
     loop = changed(lite if device.type == "cpu" else ik, "train", **steps)

@@ -57,7 +57,7 @@ def draw_clip(axes: Axes, number: int, name: str, settings: EnvironmentSettings,
 
 def draw(manifest: Manifest, data: Path) -> Figure:
     """Draws three tasks above three backgrounds."""
-    plain = manifest.experiments[0].settings.environment
+    plain = manifest.conditions[0].settings.environment
     settings = plain.model_copy(update={"size": ENLARGEMENT * plain.size})
     figure = Figure(figsize=(7, 5.2), layout="constrained")
     tasks, distracted = figure.subplots(2, 3)

@@ -60,7 +60,7 @@ def draw_grid(half: SubFigure, title: str, images: list[np.ndarray]) -> None:
 
 def draw(manifest: Manifest, data: Path) -> Figure:
     """Draws both grids side by side."""
-    settings = manifest.experiments[0].settings
+    settings = manifest.conditions[0].settings
     figure = Figure(figsize=(7, 4), layout="constrained")
     [[left, right]] = figure.subfigures(1, 2, wspace=0.04, squeeze=False)
     draw_grid(left, *image_samples(settings, data))

@@ -63,7 +63,7 @@ def draw_head(diagram: Diagram, y: float, share: str, layers: list[LayerDescript
 
 def draw(manifest: Manifest, data: Path) -> Figure:
     """Draws images, stack, encoder, shares and heads from left to right."""
-    images, layers = network_layers(manifest.experiments[0].settings)
+    images, layers = network_layers(manifest.conditions[0].settings)
     encoder = layers_of(layers, "encoder")
     channels, *size = encoder[-1].output_shape
     diagram = Diagram(7, 2.85)

@@ -55,7 +55,7 @@ def draw_layer(diagram: Diagram, x: float, number: int, layer: tuple[LayerDescri
 
 def draw(manifest: Manifest, data: Path) -> Figure:
     """Draws the input, the first two layers, the last one, and the output."""
-    layers = encoder_layers(manifest.experiments[0].settings)
+    layers = encoder_layers(manifest.conditions[0].settings)
     diagram = Diagram(7, 3)
     for number, y in enumerate(ROWS):
         diagram.channel_stack((0.1, y - 0.25), 0.34)

@@ -41,7 +41,7 @@ def draw_loop(diagram: Diagram, text: str) -> None:
 
 def draw(manifest: Manifest, data: Path) -> Figure:
     """Draws observation, action, environment and next observation as a loop, and the dataset that it fills."""
-    settings = manifest.experiments[0].settings
+    settings = manifest.conditions[0].settings
     episodes = RandomEpisodes(NAME, settings.environment, settings.generate)
     frames, actions = episodes.play(0, episodes.load())
     stack = settings.environment.frame_stack

@@ -54,7 +54,7 @@ def draw_encoder(diagram: Diagram, y: float, layers: list[LayerDescription]) -> 
 
 def draw(manifest: Manifest, data: Path) -> Figure:
     """Draws observations, encoder, feature maps and the head's layers from left to right."""
-    settings = manifest.experiments[0].settings
+    settings = manifest.conditions[0].settings
     episodes = RandomEpisodes(NAME, settings.environment, settings.generate)
     frames, actions = episodes.play(0, episodes.load())
     layers = network_layers(settings, actions.shape[1])

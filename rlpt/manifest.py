@@ -105,8 +105,8 @@ class _Document(_SettingsTables):
 
 
 @dataclass(frozen=True)
-class Experiment:
-    """One condition with its settings resolved."""
+class ResolvedCondition:
+    """A condition with its settings, as all layers together decide them."""
 
     name: str
     condition: Condition
@@ -133,7 +133,7 @@ class Manifest:
     seeds: tuple[int, ...]
     videos: tuple[Clip | None, ...]
     "Backgrounds of every run; (None,) where there is no distraction."
-    experiments: tuple[Experiment, ...]
+    conditions: tuple[ResolvedCondition, ...]
     plot: PlotSettings
     slurm: SlurmSettings
 
@@ -204,7 +204,7 @@ def load_manifest(path: Path, profile: str | None = None, overrides: tuple[str, 
         environments=document.environments,
         seeds=document.seeds,
         videos=_find_clips(path, document.videos) or (None,),
-        experiments=tuple(_experiment(path, name, layers, document) for name in document.conditions),
+        conditions=tuple(_resolved(path, name, layers, document) for name in document.conditions),
         plot=document.plot,
         slurm=document.slurm,
     )
@@ -219,7 +219,7 @@ def _check_steps_are_the_budgets(path: Path, layers: Layers, document: _Document
             raise UsageError(f"{place}: train.steps: a budget is shared, and decides the steps: set budget alone")
 
 
-def _experiment(path: Path, name: str, layers: Layers, document: _Document) -> Experiment:
+def _resolved(path: Path, name: str, layers: Layers, document: _Document) -> ResolvedCondition:
     condition, ordered = document.conditions[name], layers.of_condition(name)
     if document.budget:
         ordered.append(Layer(f"{path}: budget", {"train": {"steps": document.budget}}))
@@ -229,10 +229,12 @@ def _experiment(path: Path, name: str, layers: Layers, document: _Document) -> E
             f"--set generate.transitions: conditions.{name} of {path} has pretrain_steps, which decides T: "
             f"--set conditions.{name}.pretrain_steps=... instead"
         )
-    return _resolve(path, name, condition, settings, document.budget)
+    return _with_pretraining(path, name, condition, settings, document.budget)
 
 
-def _resolve(path: Path, name: str, condition: Condition, settings: Settings, budget: int | None) -> Experiment:
+def _with_pretraining(
+    path: Path, name: str, condition: Condition, settings: Settings, budget: int | None
+) -> ResolvedCondition:
     """Applies what a condition says about its pretraining: T, and the steps that are left of a budget."""
     place = f"conditions.{name}"
     if condition.pretrain_environment:
@@ -259,7 +261,7 @@ def _resolve(path: Path, name: str, condition: Condition, settings: Settings, bu
             )
         train = train.model_copy(update={"steps": budget - spent})
     generate = settings.generate.model_copy(update={"transitions": transitions})
-    return Experiment(name, condition, settings.model_copy(update={"generate": generate, "train": train}))
+    return ResolvedCondition(name, condition, settings.model_copy(update={"generate": generate, "train": train}))
 
 
 def _check_transitions(place: str, settings: Settings, learned_from: int) -> None:

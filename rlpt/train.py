@@ -1,6 +1,7 @@
 """Stage 3: Soft Actor-Critic on pixels, from scratch or from a pretrained encoder (paper section 3.4)."""
 
-from contextlib import closing
+from collections.abc import Iterator
+from contextlib import closing, contextmanager
 from pathlib import Path
 
 import numpy as np
@@ -84,24 +85,8 @@ class Training:
             Paused: where `checkpoints` stops the job.
         """
         self._checkpoints, self._report = checkpoints, report
-        with closing(self._env), closing(self._evaluation_env):
-            self._run()
-        self._agent.save(self._folder / POLICY_FILE)
-
-    def _run(self) -> None:
         train = self._settings.train
-        tables = {
-            "episodes": ("episode", "return"),
-            "evaluations": ("mean_return", *(f"return_{n + 1}" for n in range(train.evaluation_episodes))),
-            "updates": METRICS,
-        }
-        saved = self._checkpoints.load()
-        written, step = (saved["metrics"], saved["step"]) if saved else (None, 0)
-        with MetricsWriter(self._folder, tables, written, step) as self._metrics:
-            if saved:
-                self._restore(saved)
-            else:
-                self._start_episode()
+        with closing(self._env), closing(self._evaluation_env), self._begun() as self._metrics:
             while self._step < train.steps:
                 if self._action is None:  # else the run was stopped amid this step's updates, and goes on there
                     self._poll()
@@ -118,6 +103,25 @@ class Training:
                     self._update()
                 self._finish_step(self._action)
             self._evaluate(self._folder / "evaluation.mp4" if train.record_video else None)
+        self._agent.save(self._folder / POLICY_FILE)
+
+    @contextmanager
+    def _begun(self) -> Iterator[MetricsWriter]:
+        """Goes back to the checkpoint, or begins with the first episode; yields where metrics are written."""
+        returns = (f"return_{n + 1}" for n in range(self._settings.train.evaluation_episodes))
+        tables = {
+            "episodes": ("episode", "return"),
+            "evaluations": ("mean_return", *returns),
+            "updates": METRICS,
+        }
+        saved = self._checkpoints.load()
+        written, step = (saved["metrics"], saved["step"]) if saved else (None, 0)
+        with MetricsWriter(self._folder, tables, written, step) as metrics:
+            if saved:
+                self._restore(saved)
+            else:
+                self._start_episode()
+            yield metrics
 
     def _poll(self) -> None:
         self._checkpoints.poll(self._state)

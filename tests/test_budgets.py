@@ -12,7 +12,7 @@ from tests.conftest import MINIMAL
 
 def test_a_budget_is_shared_with_pretraining(write_manifest: Callable[..., Path]) -> None:
     path = write_manifest("budget = 80_000\n" + MINIMAL + "pretrain_steps = 5_000\n")
-    baseline, ik = load_manifest(path).experiments
+    baseline, ik = load_manifest(path).conditions
     assert baseline.settings.train.steps == 80_000
     assert ik.settings.train.steps == 75_000
     assert ik.settings.generate.transitions == 5_000
@@ -22,7 +22,7 @@ def test_a_budget_is_charged_for_what_is_learned_from(write_manifest: Callable[.
     path = write_manifest("budget = 80_000\n" + MINIMAL + "pretrain_steps = 5_000\n")
     with pytest.raises(UsageError, match=r"conditions\.ik: ik\.transitions = 20000 is not pretrain_steps = 5000"):
         load_manifest(path, overrides=("ik.transitions=20_000",))
-    _, ik = load_manifest(path, overrides=("ik.transitions=5_000",)).experiments
+    _, ik = load_manifest(path, overrides=("ik.transitions=5_000",)).conditions
     assert (ik.settings.train.steps, ik.settings.generate.transitions) == (75_000, 200_000)
 
 
@@ -43,16 +43,16 @@ def test_steps_are_not_set_beside_a_budget(write_manifest: Callable[..., Path], 
 def test_a_budget_may_be_larger_than_the_steps_of_a_run_without_one(write_manifest: Callable[..., Path]) -> None:
     text = "budget = 400_000\n" + MINIMAL.replace('pretrain = "ik"', 'pretrain = "ik"\npretrain_steps = 200_000')
     manifest = load_manifest(write_manifest(text + "[train]\nrandom_steps = 90_000\n"))
-    assert [each.settings.train.steps for each in manifest.experiments] == [400_000, 200_000]
+    assert [each.settings.train.steps for each in manifest.conditions] == [400_000, 200_000]
 
 
 def test_t_is_set_where_it_is_decided(write_manifest: Callable[..., Path]) -> None:
     path = write_manifest(MINIMAL + "pretrain_steps = 5000\n")
     with pytest.raises(UsageError, match=r"--set conditions\.ik\.pretrain_steps=\.\.\. instead"):
         load_manifest(path, None, ("generate.transitions=100",))
-    (_, ik) = load_manifest(path, None, ("conditions.ik.pretrain_steps=100",)).experiments
+    (_, ik) = load_manifest(path, None, ("conditions.ik.pretrain_steps=100",)).conditions
     assert ik.settings.generate.transitions == 100
-    (_, ik) = load_manifest(path, None, ("generate.transitions=900", "ik.transitions=100")).experiments
+    (_, ik) = load_manifest(path, None, ("generate.transitions=900", "ik.transitions=100")).conditions
     assert ik.settings.generate.transitions == 900
 
 

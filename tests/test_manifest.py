@@ -17,8 +17,8 @@ from tests.conftest import MINIMAL, REPOSITORY
 
 def test_the_default_is_the_paper(write_manifest: Callable[..., Path]) -> None:
     manifest = load_manifest(write_manifest(MINIMAL))
-    assert [experiment.name for experiment in manifest.experiments] == ["baseline", "ik"]
-    for experiment in manifest.experiments:
+    assert [experiment.name for experiment in manifest.conditions] == ["baseline", "ik"]
+    for experiment in manifest.conditions:
         assert experiment.settings == Settings()
 
 

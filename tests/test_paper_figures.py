@@ -91,7 +91,7 @@ def test_another_file_in_a_clip_s_place_is_an_error(tmp_path: Path) -> None:
 
 def test_images_that_are_not_imagenet_are_labelled(tmp_path: Path) -> None:
     samples = load("fig02")["image_samples"]
-    (experiment, *_) = load_manifest(EXPERIMENTS / "fig07_imagenet.toml", "smoke").experiments
+    (experiment, *_) = load_manifest(EXPERIMENTS / "fig07_imagenet.toml", "smoke").conditions
     title, images = samples(experiment.settings, tmp_path)
     assert title.startswith("NOT ImageNet")
     assert [image.shape for image in images] == [(32, 32, 3)] * 9

@@ -19,34 +19,34 @@ def test_values_override_in_order(write_manifest: Callable[..., Path]) -> None:
         "[agent]\nhidden = 2\nfeatures = 2\nbetas = [0.1, 0.2]\ndiscount = 0.5\n[profiles.small.agent]\nhidden = 16\n"
     )
     path = write_manifest(text, "[agent]\nfeatures = 8\ntau = 0.5\n")
-    baseline, ik = load_manifest(path, "small", ("agent.tau=0.25",)).experiments
+    baseline, ik = load_manifest(path, "small", ("agent.tau=0.25",)).conditions
     assert (baseline.settings.agent.hidden, baseline.settings.agent.features) == (16, 8)
     assert (ik.settings.agent.hidden, ik.settings.agent.features) == (16, 4)
-    for experiment in (baseline, ik):
-        assert experiment.settings.agent.tau == 0.25
-        assert experiment.settings.agent.betas == (0.1, 0.2)
-        assert experiment.settings.agent.discount == 0.5
+    for condition in (baseline, ik):
+        assert condition.settings.agent.tau == 0.25
+        assert condition.settings.agent.betas == (0.1, 0.2)
+        assert condition.settings.agent.discount == 0.5
 
 
 def test_what_is_said_of_a_condition_goes_before_what_is_said_of_all(write_manifest: Callable[..., Path]) -> None:
     path = write_manifest(
         MINIMAL + "[profiles.small.train]\nsteps = 3000\n[profiles.small.conditions.baseline.train]\nsteps = 2000\n"
     )
-    assert load_manifest(path, "small").experiments[0].settings.train.steps == 2000
+    assert load_manifest(path, "small").conditions[0].settings.train.steps == 2000
     both = ("conditions.baseline.train.steps=5000", "train.steps=7000")
     for overrides in (both, both[::-1]):
-        assert load_manifest(path, "small", overrides).experiments[0].settings.train.steps == 5000
-    assert load_manifest(path, "small", both[1:]).experiments[0].settings.train.steps == 7000
+        assert load_manifest(path, "small", overrides).conditions[0].settings.train.steps == 5000
+    assert load_manifest(path, "small", both[1:]).conditions[0].settings.train.steps == 7000
 
 
 def test_a_manifest_may_say_what_a_profile_changes_in_it_alone(write_manifest: Callable[..., Path]) -> None:
     text = MINIMAL + "[profiles.small.train]\nsteps = 3_000\n[profiles.paper]\nseeds = [9]\n"
     path = write_manifest(text, "[train]\nsteps = 2_000\n")
     manifest = load_manifest(path, "small")
-    assert {experiment.settings.train.steps for experiment in manifest.experiments} == {3_000}
+    assert {condition.settings.train.steps for condition in manifest.conditions} == {3_000}
     assert manifest.seeds == (1,)
     copied = load_manifest(path.rename(path.with_name("copy.toml")), "small")
-    assert [each.settings for each in copied.experiments] == [each.settings for each in manifest.experiments]
+    assert [each.settings for each in copied.conditions] == [each.settings for each in manifest.conditions]
 
 
 def test_what_a_profile_overrules_in_the_manifest_s_tables_is_said(
@@ -106,8 +106,8 @@ def test_what_a_manifest_may_not_say_of_profiles_is_refused(
 def test_a_manifest_anywhere_has_the_projects_profiles(tmp_path: Path) -> None:
     path = tmp_path / "manifest.toml"
     path.write_text(MINIMAL)
-    assert load_manifest(path).experiments[0].settings == Settings()
-    assert load_manifest(path, "smoke").experiments[0].settings.train.steps < 1000
+    assert load_manifest(path).conditions[0].settings == Settings()
+    assert load_manifest(path, "smoke").conditions[0].settings.train.steps < 1000
     with pytest.raises(UsageError, match="no profile 'smole'; there are: demo, lite, paper, smoke"):
         load_manifest(path, "smole")
 
@@ -121,7 +121,7 @@ def test_a_profile_s_name_is_no_path(write_manifest: Callable[..., Path]) -> Non
 @pytest.mark.parametrize("profile", ["paper", "lite", "smoke", "demo"])
 @pytest.mark.parametrize("manifest", MANIFESTS, ids=lambda path: path.stem)
 def test_every_manifest_is_valid_under_every_profile(manifest: Path, profile: str) -> None:
-    assert load_manifest(manifest, profile).experiments
+    assert load_manifest(manifest, profile).conditions
 
 
 def test_a_profile_is_looked_for_beside_its_manifest(tmp_path: Path) -> None:
@@ -130,8 +130,8 @@ def test_a_profile_is_looked_for_beside_its_manifest(tmp_path: Path) -> None:
         (folder / "profiles").mkdir(parents=True)
         (folder / "profiles" / "lite.toml").write_text(f"[train]\nsteps = {steps}\n")
         (folder / "manifest.toml").write_text(MINIMAL)
-        (experiment, _) = load_manifest(folder / "manifest.toml", "lite").experiments
-        assert experiment.settings.train.steps == steps
+        (condition, _) = load_manifest(folder / "manifest.toml", "lite").conditions
+        assert condition.settings.train.steps == steps
 
 
 def test_a_profile_in_a_manifest_has_none_of_its_own(write_manifest: Callable[..., Path]) -> None:

@@ -22,7 +22,7 @@ from rlpt.envs.pixels import PixelEnvironment
 from rlpt.errors import UsageError
 from rlpt.generate import RandomEpisodes, generate
 from rlpt.pipeline.arithmetic import computing
-from rlpt.pretrain import InverseKinematicsTraining
+from rlpt.pretrain_ik import InverseKinematicsTraining
 from rlpt.pretrain_imagenet import ImageNetTraining
 from rlpt.runs.checkpoint import (
     global_random_state,

@@ -16,7 +16,7 @@ from rlpt.data.splits import LEARNED_R2
 from rlpt.data.transitions import TransitionDataset, write_transitions
 from rlpt.generate import RandomEpisodes, generate
 from rlpt.models.encoder import ConvEncoder, RunningStatistics, load_encoder
-from rlpt.pretrain import InverseKinematicsTraining, Pairs
+from rlpt.pretrain_ik import InverseKinematicsTraining, Pairs
 from rlpt.settings import Settings
 from rlpt.train import Training
 from tests.conftest import no_checkpoints, silent
@@ -87,7 +87,7 @@ def test_an_encoder_is_tested_as_it_is_used(
     tiny_settings: Settings, dataset: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """With running statistics, without dropout, without learning from what is held out, and on all of it."""
-    monkeypatch.setattr("rlpt.pretrain._TEST_BATCH", 2)
+    monkeypatch.setattr("rlpt.pretrain_ik._TEST_BATCH", 2)
     settings = changed(tiny_settings, "ik", dropout=0.5)
     training = InverseKinematicsTraining(dataset, settings, tmp_path, CPU)
     last = training.run(no_checkpoints(tmp_path), silent)

@@ -91,48 +91,25 @@ def cancel(manifest: "Manifest", selection: "Selection", runs: "Path") -> None:
     \b
     Example: rlpt cancel experiments/fig08_ik.toml --env walker-walk
     """
-    from rlpt.pipeline.jobs import plan
-    from rlpt.slurm.queue import Queue, user
+    from rlpt.slurm.cancellation import find_cancellation
+    from rlpt.slurm.queue import Queue
 
     queue = Queue(runs)
-    found = queue.tasks()
-    selected = {job.id for job in plan(manifest, selection)}
-    needed = _needed_by_others(manifest, found, selected)
-    selected -= needed
-    wanted = {found[job] for job in selected if job in found}
-    foreign = {task for task in wanted if task.user != user()}
-    shared = {task: others for task in wanted - foreign if (others := _others(task, found, selected, runs))}
-    tasks = wanted - foreign - shared.keys()
-    if tasks:
-        queue.cancel(tasks)
-    click.echo(f"cancelled {len(tasks)} tasks of {len({task.array for task in tasks})} arrays")
-    if kept := sorted(needed & found.keys()):
-        click.echo(f"left alone: {', '.join(kept)}: queued runs that are not selected need them")
-    if shared:
+    found = find_cancellation(manifest, selection, queue.tasks(), runs)
+    if found.tasks:
+        queue.cancel(found.tasks)
+    click.echo(f"cancelled {len(found.tasks)} tasks of {len({task.array for task in found.tasks})} arrays")
+    if found.needed:
+        click.echo(f"left alone: {', '.join(found.needed)}: queued runs that are not selected need them")
+    if found.shared:
         click.echo(
-            f"left alone: {_ids(shared)}, which run jobs that are not selected too: "
-            f"{', '.join(sorted({job for others in shared.values() for job in others}))}: "
+            f"left alone: {_ids(found.shared)}, which run jobs that are not selected too: "
+            f"{', '.join(sorted({job for others in found.shared.values() for job in others}))}: "
             "select these as well, or `scancel` the tasks"
         )
-    if foreign:
-        owners = ", ".join(sorted({task.user for task in foreign}))
-        click.echo(f"left alone: {_ids(foreign)}, which only {owners} can cancel")
-
-
-def _needed_by_others(manifest: "Manifest", found: "Iterable[str]", selected: "set[str]") -> "set[str]":
-    """Returns what the manifest's queued training runs start from, but for the selected ones."""
-    from rlpt.pipeline.jobs import plan, with_inputs
-
-    others = [job for job in plan(manifest) if job.stage == "train" and job.id in found and job.id not in selected]
-    return {needed.id for job in others for needed in with_inputs(job) if needed is not job}
-
-
-def _others(task: "QueuedTask", found: "dict[str, QueuedTask]", selected: "set[str]", runs: "Path") -> "list[str]":
-    """Returns the jobs of a task that are neither selected nor done."""
-    from rlpt.runs.folder import RunFolder
-
-    jobs = [job for job, place in found.items() if place == task and job not in selected]
-    return [job for job in jobs if not RunFolder(runs, "train", job).is_done()]  # only training runs share a task
+    if found.foreign:
+        owners = ", ".join(sorted({task.user for task in found.foreign}))
+        click.echo(f"left alone: {_ids(found.foreign)}, which only {owners} can cancel")
 
 
 def _ids(tasks: "Iterable[QueuedTask]") -> str:

@@ -202,7 +202,7 @@ def _generate(task: _Task) -> None:
 
 def _pretrain_on_transitions(task: _Task) -> None:
     from rlpt.data.splits import LEARNED_R2
-    from rlpt.pretrain import InverseKinematicsTraining
+    from rlpt.pretrain_ik import InverseKinematicsTraining
 
     training = InverseKinematicsTraining(task.inputs[0], task.job.settings, task.work, task.device)
     row = training.run(task.checkpoints, task.report)

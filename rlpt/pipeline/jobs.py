@@ -9,7 +9,7 @@ from typing import Any, Literal
 
 from rlpt.data.clips import Clip
 from rlpt.errors import UsageError
-from rlpt.manifest import Experiment, Manifest
+from rlpt.manifest import Manifest, ResolvedCondition
 from rlpt.runs.folder import RunFolder
 from rlpt.settings import Method, Settings
 
@@ -39,7 +39,7 @@ class Selection:
         """Raises UsageError if something is selected that the manifest does not have."""
         known: tuple[tuple[Any, ...], ...] = (
             manifest.environments,
-            tuple(experiment.name for experiment in manifest.experiments),
+            tuple(condition.name for condition in manifest.conditions),
             manifest.seeds,
             tuple(clip.name for clip in manifest.videos if clip),
         )
@@ -128,13 +128,12 @@ def curves(manifest: Manifest, selection: Selection | None = None) -> list[Curve
     selection = selection or Selection()
     selection.check(manifest)
     return [
-        Curve(environment, experiment.name, experiment.condition.label, seed, clip, job)
+        _curve(environment, resolved, seed, clip)
         for environment in manifest.environments
-        for experiment in manifest.experiments
+        for resolved in manifest.conditions
         for seed in manifest.seeds
         for clip in manifest.videos
-        if selection.has(environment, experiment.name, seed, clip)
-        for job in [_train_job(environment, experiment, seed, clip)]
+        if selection.has(environment, resolved.name, seed, clip)
     ]
 
 
@@ -166,8 +165,13 @@ def with_inputs(job: Job) -> Iterator[Job]:
     yield job
 
 
-def _train_job(environment: str, experiment: Experiment, seed: int, clip: Clip | None) -> Job:
-    settings, condition = experiment.settings, experiment.condition
+def _curve(environment: str, resolved: ResolvedCondition, seed: int, clip: Clip | None) -> Curve:
+    job = _train_job(environment, resolved, seed, clip)
+    return Curve(environment, resolved.name, resolved.condition.label, seed, clip, job)
+
+
+def _train_job(environment: str, resolved: ResolvedCondition, seed: int, clip: Clip | None) -> Job:
+    settings, condition = resolved.settings, resolved.condition
     inputs: tuple[Job, ...] = ()
     if condition.pretrain != "none":
         inputs = (_ENCODER_JOBS[condition.pretrain](condition.pretrain_environment or environment, settings, clip),)

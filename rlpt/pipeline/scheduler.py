@@ -18,7 +18,7 @@ from rlpt.pipeline.execution import Execution, progress_of, threads_of
 from rlpt.pipeline.jobs import Job, Stage
 from rlpt.progress import progress_display
 from rlpt.runs.files import make_folder
-from rlpt.runs.interruption import stopping_on_signals
+from rlpt.runs.interruption import StopRequest, stopping_on_signals
 from rlpt.runs.provenance import available_cores
 
 RLPT = (sys.executable, "-P", "-m", "rlpt")
@@ -64,8 +64,7 @@ class LocalScheduler:
         self._waiting = [job for job in jobs if not self._is_done(job)]
         self._running: list[_Running] = []
         self._lost: set[str] = set()
-        limit = execution.schedule.time_limit
-        self._deadline = None if limit is None else time.monotonic() + limit
+        self._stop = StopRequest(execution.schedule.time_limit)
         self.outcome: Counter[str] = Counter(done=self._total - len(self._waiting))
 
     def _share(self, stage: Stage, jobs: Sequence[Job]) -> int:
@@ -83,7 +82,7 @@ class LocalScheduler:
             overall = display.add_task("all jobs", total=self._total, note="")
             try:
                 with stopping_on_signals(self._request_stop):
-                    while self._running or (self._waiting and not self._is_over()):
+                    while self._running or (self._waiting and not self._stop.reason):
                         self._start_what_fits(display)
                         time.sleep(_POLL_SECONDS)
                         self._look_after_running(display)
@@ -101,7 +100,7 @@ class LocalScheduler:
                 self._waiting.remove(job)
                 self.outcome["done"] += 1
             elif (
-                not self._is_over()
+                not self._stop.reason
                 and self._fits(job)
                 and job.folder(self._execution.runs).state() != "running"  # by another process
                 and all(self._is_done(needed) for needed in job.inputs)
@@ -109,17 +108,14 @@ class LocalScheduler:
                 self._waiting.remove(job)
                 bar = display.add_task(job.id, total=None, note="")
                 self._running.append(self._start(job, bar))
-                if self._is_over():  # asked to stop just now, before this one was on the list
+                if self._stop.reason:  # asked to stop just now, before this one was on the list
                     self._running[-1].process.terminate()
 
     def _request_stop(self, reason: str) -> None:
         """Starts nothing more and lets every running job save its checkpoint."""
-        self._deadline = 0.0
+        self._stop.make(reason)
         for running in self._running:
             running.process.terminate()
-
-    def _is_over(self) -> bool:
-        return self._deadline is not None and time.monotonic() >= self._deadline
 
     def _stop_running(self) -> None:
         for running in self._running:
@@ -150,9 +146,8 @@ class LocalScheduler:
         return _Running(job, process, bar, log, begin)
 
     def _limits(self) -> list[str]:
-        if self._deadline is None:
-            return []
-        return ["--time-limit", f"{max(0.0, self._deadline - time.monotonic()):.0f}"]
+        remaining = self._stop.remaining
+        return [] if remaining is None else ["--time-limit", f"{remaining:.0f}"]
 
     def _look_after_running(self, display: Progress) -> None:
         for running in list(self._running):
@@ -170,7 +165,7 @@ class LocalScheduler:
                         print(line, file=sys.stderr)
             elif running.process.returncode == BUSY_STATUS:
                 self._waiting.append(running.job)
-            elif running.process.returncode == 0 or (self._is_over() and running.process.returncode in _TERMINATED):
+            elif running.process.returncode == 0 or (self._stop.reason and running.process.returncode in _TERMINATED):
                 self._lose(running.job, "paused", "run again to go on")
             else:
                 self._lose(running.job, "failed", f"{self._reason(running)} (see {running.log})")

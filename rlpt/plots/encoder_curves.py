@@ -1,6 +1,6 @@
 """What pretraining learns over its updates, as a figure."""
 
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -68,7 +68,7 @@ def draw_pretraining_curves(manifest: Manifest, selection: Selection, runs: Path
     Raises:
         UsageError: if a run's table is not readable.
     """
-    shown = [each for job in plan(manifest, selection) for each in _read(job, runs)]
+    shown = [each for job in plan(manifest, selection) if (each := _read(job, runs))]
     if not shown:
         return []
     panels = _panels(shown, manifest)
@@ -116,11 +116,11 @@ def _caption(figure: Figure, manifest: Manifest, selection: Selection, panels: l
     stamp(figure, lines)
 
 
-def _read(job: Job, runs: Path) -> Iterator[_Shown]:
+def _read(job: Job, runs: Path) -> _Shown | None:
     folder = job.folder(runs)
     path = folder.newest() / EPOCHS_FILE
     if job.method is None or not path.is_file():
-        return
+        return None
     measure = _MEASURES[job.method]
     try:
         epochs = pd.read_csv(path)
@@ -129,32 +129,35 @@ def _read(job: Job, runs: Path) -> Iterator[_Shown]:
             raise ValueError(f"of its columns, {', '.join(sorted(missing))} are missing")
     except (OSError, ValueError) as error:
         raise UsageError(f"{path}: not readable ({error}): delete the run folder and run it again") from None
-    if len(epochs):
-        yield _Shown(job, measure, epochs, folder.is_done())
+    return _Shown(job, measure, epochs, folder.is_done()) if len(epochs) else None
 
 
 def _panels(shown: list[_Shown], manifest: Manifest) -> list[_Panel]:
-    """Returns a panel for each measure, or one a task where a condition has encoders of several.
-
-    An encoder is named after the condition that uses it, if need be with its video, or else after its job.
-    """
+    """Returns a panel for each measure, or one a task where a condition has encoders of several."""
     labels = _labels(manifest)
     one_each = len(set(labels.values())) == len(labels)
     groups = grouped(shown, lambda each: (each.measure, "" if one_each else each.job.environment))
+    name = _naming([[each.job for each in own] for own in groups.values()], labels)
+    return [
+        _Panel(environment and task(environment), measure, {name(each.job): each for each in own})
+        for (measure, environment), own in groups.items()
+    ]
+
+
+def _naming(groups: list[list[Job]], labels: dict[str, str]) -> Callable[[Job], str]:
+    """Returns the first way of naming encoders by which those of each group have different names.
+
+    An encoder is named after the condition that uses it, if need be with its video, or else after its job.
+    """
     namings: tuple[Callable[[Job], str], ...] = (
         lambda job: labels[job.id],
         lambda job: ", video ".join([labels[job.id], *(data.clip.name for data in job.inputs if data.clip)]),
         _slug,
-        lambda job: job.id,
     )
     for name in namings:
-        panels = [
-            _Panel(environment and task(environment), measure, {name(each.job): each for each in own})
-            for (measure, environment), own in groups.items()
-        ]
-        if sum(len(panel.encoders) for panel in panels) == len(shown):
-            break
-    return panels
+        if all(len(set(map(name, jobs))) == len(jobs) for jobs in groups):
+            return name
+    return lambda job: job.id
 
 
 def _labels(manifest: Manifest) -> dict[str, str]:

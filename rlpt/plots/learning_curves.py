@@ -64,7 +64,7 @@ def draw_learning_curves(manifest: Manifest, selection: Selection, runs: Path) -
         The PNG and PDF, in `<runs>/figures/`.
     """
     planned = curves(manifest, selection)
-    shown = [each for curve in planned for each in _read(curve, runs, manifest.plot.smoothing)]
+    shown = [each for curve in planned if (each := _read(curve, runs, manifest.plot.smoothing))]
     with mpl.rc_context(STYLE):
         figure = _panels(planned, shown, slots(manifest))
         _caption(figure, manifest, selection, shown)
@@ -72,12 +72,12 @@ def draw_learning_curves(manifest: Manifest, selection: Selection, runs: Path) -
         return save_figure(figure, runs / "figures", manifest.name, manifest.title, manifest.profile, ids)
 
 
-def _read(curve: Curve, runs: Path, smoothing: int) -> list[_Shown]:
+def _read(curve: Curve, runs: Path, smoothing: int) -> _Shown | None:
     path = episodes_folder(curve.job, runs)
     if not path:
-        return []
+        return None
     found = _Shown(curve, read_returns(curve, path, smoothing), curve.job.folder(runs).is_done())
-    return [found] if found.finished or found.steps else []
+    return found if found.finished or found.steps else None
 
 
 def _panels(planned: list[Curve], shown: list[_Shown], own_slots: dict[str, int]) -> Figure:

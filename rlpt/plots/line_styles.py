@@ -23,7 +23,7 @@ class LineStyle:
 
 def slots(manifest: Manifest) -> dict[str, int]:
     """Returns the slot of each condition's label: 0 for training from scratch, the others in the manifest's order."""
-    conditions = [experiment.condition for experiment in manifest.experiments]
+    conditions = [resolved.condition for resolved in manifest.conditions]
     scratch = next((each.label for each in conditions if each.pretrain == "none"), None)
     others = (label for label in dict.fromkeys(each.label for each in conditions) if label != scratch)
     found = {label: at for at, label in enumerate(others, 1)}

@@ -1,6 +1,5 @@
 """What a collection of runs says for itself: its README.md, computed from its files alone."""
 
-from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -73,8 +72,8 @@ def collection_page(manifest: Manifest, out: Path) -> str:
         "generates": any(job.stage == "generate" for job in jobs),
         "planned": len(here),
         "finished": data.distinct,
-        "unfinished": [each for curve in here for each in _unfinished(curve, out)],
-        "unfinished_encoders": [each for job in jobs for each in _unfinished_encoder(job, out)],
+        "unfinished": [each for curve in here if (each := _unfinished(curve, out))],
+        "unfinished_encoders": [each for job in jobs if (each := _unfinished_encoder(job, out))],
         "missing": [curve.job.slug for curve in here if not episodes_folder(curve.job, out)],
         "settings": _settings(planned),
         "metrics": {metric: METRICS[metric] for metric in SUMMARISED},
@@ -127,19 +126,21 @@ def _figure(out: Path, name: str) -> str | None:
     return f"figures/{quote(name)}" if (out / "figures" / name).is_file() else None
 
 
-def _unfinished(curve: Curve, out: Path) -> Iterator[Unfinished]:
+def _unfinished(curve: Curve, out: Path) -> Unfinished | None:
     folder = episodes_folder(curve.job, out)
-    if folder and not curve.job.folder(out).is_done():
-        returns = read_returns(curve, folder, 1)
-        steps = 0 if returns.empty else int(returns["step"].max())
-        yield Unfinished(curve.job.slug, steps, curve.job.settings.train.steps)
+    if not folder or curve.job.folder(out).is_done():
+        return None
+    returns = read_returns(curve, folder, 1)
+    steps = 0 if returns.empty else int(returns["step"].max())
+    return Unfinished(curve.job.slug, steps, curve.job.settings.train.steps)
 
 
-def _unfinished_encoder(job: Job, out: Path) -> Iterator[Unfinished]:
+def _unfinished_encoder(job: Job, out: Path) -> Unfinished | None:
     path = job.folder(out).partial / EPOCHS_FILE
-    if job.stage == "pretrain" and path.is_file() and not job.folder(out).is_done():
-        settings = job.settings.ik if job.method == "ik" else job.settings.imagenet
-        yield Unfinished(job.slug, len(pd.read_csv(path)), settings.epochs)
+    if job.stage != "pretrain" or not path.is_file() or job.folder(out).is_done():
+        return None
+    settings = job.settings.ik if job.method == "ik" else job.settings.imagenet
+    return Unfinished(job.slug, len(pd.read_csv(path)), settings.epochs)
 
 
 def _prepared(planned: list[Curve], sessions: dict[str, list[dict[str, Any]]]) -> list[str]:

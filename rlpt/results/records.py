@@ -205,7 +205,8 @@ def load_runs(manifests: Sequence[Manifest], folders: Sequence[Path], name: str)
         if runs is not None:
             encoder = encoders.get(curve.job.inputs[0].id) if curve.job.inputs else None
             figure = figure_number(manifest.name) if curve.job.id in in_paper[manifest.name] else 0
-            found += _load_run(manifest, figure, curve, runs, encoder, shared[manifest.name])
+            run = _load_run(manifest, figure, curve, runs, encoder, shared[manifest.name])
+            found += [run] if run else []
     count = len({curve.job.id for _, curve in planned})
     own = tuple(_without_borrowed(found, planned))
     return DataSet(name, manifests[0].profile, own, tuple(encoders.values()), tuple(classifiers.values()), count)
@@ -227,7 +228,7 @@ def _folder_of(job: Job, folders: Sequence[Path]) -> Path | None:
 
 def _shared_steps(manifest: Manifest) -> int:
     """Returns the agent steps that all conditions train for: a budget leaves them different lengths."""
-    return min(experiment.settings.train.steps for experiment in manifest.experiments)
+    return min(condition.settings.train.steps for condition in manifest.conditions)
 
 
 def _jobs_of_the_paper(manifest: Manifest) -> set[str]:
@@ -246,17 +247,17 @@ def _jobs_of_the_paper(manifest: Manifest) -> set[str]:
 
 def _load_run(
     manifest: Manifest, figure: int, curve: Curve, runs: Path, encoder: Encoder | None, shared: int
-) -> list[Run]:
-    """Reads one run folder; nothing if not one episode ended in it, within the steps that all conditions train for."""
+) -> Run | None:
+    """Reads one run folder; None if not one episode ended in it, within the steps that all conditions train for."""
     path = curve.job.folder(runs).path
     verified(path, EPISODES_FILE)
     table = read_returns(curve, path, manifest.plot.smoothing)
     returns, common = table["return"].to_numpy(), table.loc[table["step"] <= shared, "return"].to_numpy()
     if not len(common):
-        return []
+        return None
     record, steps = read_provenance(path), curve.job.settings.train.steps
     seconds = np.array([session["seconds"] for session in record["sessions"]], np.float64)  # NaN: killed
-    run = Run(
+    return Run(
         figure=figure,
         manifest=manifest.name,
         environment=curve.environment,
@@ -276,7 +277,6 @@ def _load_run(
         path=path,
         record=record,
     )
-    return [run]
 
 
 def _read_summaries(jobs: Iterable[Job], folders: Sequence[Path]) -> dict[str, dict[str, Any]]:

@@ -44,9 +44,14 @@ class StopRequest:
     @property
     def reason(self) -> str:
         """Why to stop; empty: go on."""
-        if self._deadline is not None and time.monotonic() >= self._deadline:
+        if self.remaining == 0:
             self.make("time limit")
         return self._reason
+
+    @property
+    def remaining(self) -> float | None:
+        """Seconds until the time limit, 0 after it; None: no limit."""
+        return None if self._deadline is None else max(0.0, self._deadline - time.monotonic())
 
 
 class Checkpoints:

@@ -56,15 +56,13 @@ def arrays(
     """
     place = dict(queued)  # of each job that is still to be done: its array
     groups: dict[tuple[Stage, frozenset[str]], list[Job]] = {}
-    for stage in dict.fromkeys(job.stage for job in jobs):
-        for job in jobs:
-            if job.stage != stage or job.id in queued or job.folder(runs).is_done():
-                continue
-            after = frozenset(place[needed.id] for needed in job.inputs if needed.id in place)
-            group = groups.setdefault((stage, after), [])
-            number = [after for known, after in groups if known == stage].index(after) + 1
-            place[job.id] = f"{name}-{stage}-{number}"
-            group.append(job)
+    for job in jobs:
+        if job.id in queued or job.folder(runs).is_done():
+            continue
+        waits_for = frozenset(place[needed.id] for needed in job.inputs if needed.id in place)
+        groups.setdefault((job.stage, waits_for), []).append(job)
+        number = [after for stage, after in groups if stage == job.stage].index(waits_for) + 1
+        place[job.id] = f"{name}-{job.stage}-{number}"
     return [
         Array(
             place[members[0].id],
