@@ -103,12 +103,16 @@ class SAC:
         return self.log_alpha.exp()
 
     def act(self, observation: np.ndarray) -> np.ndarray:
-        """Returns the mean action, float32 [actions], for one uint8 observation of any size ≥ the crop."""
+        """Returns the mean action, float32 [actions] in [-1, 1].
+
+        Args:
+            observation: uint8 [3 · frame_stack, size, size], of which the middle is seen; any size from the crop on.
+        """
         mean, _ = self._distribution(observation)
         return _action(torch.tanh(mean))
 
     def explore(self, observation: np.ndarray) -> np.ndarray:
-        """Returns a sampled action, float32 [actions], for one uint8 observation."""
+        """Returns a sampled action, float32 [actions] in [-1, 1], for an observation as `act` takes it."""
         mean, log_std = self._distribution(observation)
         return _action(torch.tanh(mean + log_std.exp() * self.noise(tuple(mean.shape))))
 
@@ -263,7 +267,7 @@ def _action(batch: Tensor) -> np.ndarray:
 
 
 def _scaled(images: Tensor) -> Tensor:
-    """Returns uint8 images as float32 in 0…1."""
+    """Returns images, uint8 [batch, channels, height, width], as float32 in 0…1."""
     return images.to(torch.float32, memory_format=torch.channels_last).div_(255)
 
 

@@ -90,7 +90,7 @@ class ReplayBuffer:
         self._episode_steps = 0
 
     def add(self, action: np.ndarray, reward: float, discount: float, next_frame: np.ndarray) -> None:
-        """Adds the transition from the newest frame to `next_frame`."""
+        """Adds the transition from the newest frame to `next_frame`, uint8 [size, size, 3], by an action, [actions]."""
         row = self._end
         self._frame[row] = self._frame_count - 1
         self._age[row] = min(self._episode_steps, self._frame_stack - 1)

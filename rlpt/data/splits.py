@@ -10,7 +10,7 @@ LEARNED_R2 = 0.02
 
 
 def held_out(transitions: int, test_fraction: float) -> tuple[np.ndarray, np.ndarray]:
-    """Returns the rows to train on and the last part, of at least one row, to test on."""
+    """Returns the rows to train on, int64 [examples], and the last part, of at least one row, to test on, likewise."""
     first_test = transitions - max(1, round(transitions * test_fraction))
     return np.arange(first_test), np.arange(first_test, transitions)
 

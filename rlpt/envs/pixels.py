@@ -16,7 +16,7 @@ from rlpt.errors import UsageError
 from rlpt.settings import EnvironmentSettings
 from rlpt.streams import legacy_random_state, set_legacy_random_state
 
-# Tasks without a time limit of their own (lqr) get the suite's usual one.
+# In control steps; for tasks without a limit of their own (lqr). The others end no later.
 _DEFAULT_TIME_LIMIT = 1000
 # What the suite calls no limit, MuJoCo's largest number.
 _UNLIMITED = 1e10

@@ -20,7 +20,7 @@ class Projection(nn.Module):
         self.norm = nn.LayerNorm(features)
 
     def forward(self, feature_map: Tensor) -> Tensor:
-        """Returns float32 [batch, features]."""
+        """Returns float32 [batch, features] for a feature map of any shape, float32 [batch, …]."""
         return torch.tanh(self.norm(self.linear(feature_map.flatten(1))))
 
 
@@ -43,13 +43,21 @@ class Actor(nn.Module):
         self._log_std_low, self._log_std_high = agent.log_std_range
 
     def distribution(self, feature_map: Tensor) -> tuple[Tensor, Tensor]:
-        """Returns mean and log standard deviation before squashing, each float32 [batch, actions]."""
+        """Returns mean and log standard deviation before squashing, each float32 [batch, actions].
+
+        Args:
+            feature_map: the encoder's, float32 [batch, filters, output, output].
+        """
         mean, log_std = self.policy(self.projection(feature_map)).chunk(2, dim=-1)
         span = self._log_std_high - self._log_std_low
         return mean, self._log_std_low + span * (torch.tanh(log_std) + 1) / 2
 
     def sample(self, feature_map: Tensor, noise: Tensor) -> tuple[Tensor, Tensor, Tensor]:
         """Squashes mean + std · noise.
+
+        Args:
+            feature_map: float32 [batch, filters, output, output].
+            noise: from a standard normal distribution, float32 [batch, actions].
 
         Returns:
             Actions in [-1, 1], float32 [batch, actions]; their log probabilities, [batch, 1]; the log standard
@@ -75,6 +83,11 @@ class Critic(nn.Module):
         self.q2 = mlp(agent.features + actions, agent.hidden, 1)
 
     def q_values(self, feature_map: Tensor, action: Tensor) -> tuple[Tensor, Tensor]:
-        """Returns both Q values, each float32 [batch, 1]."""
+        """Returns both Q values, each float32 [batch, 1].
+
+        Args:
+            feature_map: float32 [batch, filters, output, output].
+            action: float32 [batch, actions] in [-1, 1].
+        """
         inputs = torch.cat([self.projection(feature_map), action], dim=-1)
         return self.q1(inputs), self.q2(inputs)

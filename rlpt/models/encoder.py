@@ -148,6 +148,7 @@ class RunningStatistics(nn.Module):
 
     mean: Tensor
     variance: Tensor
+    "Unbiased. Both float32 [layers, filters]"
 
     def __init__(self, settings: EncoderSettings) -> None:
         """Starts at mean 0 and variance 1."""

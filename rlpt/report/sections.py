@@ -256,7 +256,10 @@ def held_against(ours: DataSet, theirs: DataSet) -> Held:
 
 
 def costs(data: DataSet) -> list[Cost]:
-    """Returns what each experiment took; a run that several experiments share is counted once, in the first."""
+    """Returns what each experiment took; a run that several experiments share is counted once, in the first.
+
+    Runs that were killed are left out, since nothing tells how long they had been at work.
+    """
     found: list[Cost] = []
     seen: set[Hashable] = set()
     for title, runs in grouped(data.runs, lambda run: run.experiment).items():

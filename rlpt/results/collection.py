@@ -1,4 +1,4 @@
-"""Runs as a repository keeps them: what is small of each, with the figure and a page that says what came out."""
+"""Runs as a repository keeps them: what is small of each."""
 
 import json
 import shutil

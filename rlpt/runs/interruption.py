@@ -25,6 +25,7 @@ class Schedule:
 
     minutes: float = 10.0
     steps: int | None = None
+    "Of `Checkpoints.poll`: agent steps, evaluation episodes and, where there are many at once, updates."
     time_limit: float | None = None
     "Seconds after which to save and stop."
 
