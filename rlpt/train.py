@@ -186,7 +186,9 @@ class Training:
 
     def _note(self) -> str:
         updates = self._updates_due()
-        return f"update {self._updates}/{updates}" if updates > 1 else f"return {self._last_return:.0f}"
+        if updates > 1:
+            return f"update {self._updates}/{updates}"
+        return f"return {self._last_return:.0f}" if self._episodes else ""
 
     def _state(self) -> State:
         return {
