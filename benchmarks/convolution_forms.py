@@ -3,9 +3,9 @@
 Layers of the paper's encoders, forward and backward. Between two others, of 90 channels in 3 groups on 39×39 pixels: as
 it is; each group's 30 channels padded to 32; dense, with zeros between the groups; each group in tensors of its own. Of
 90 channels without groups on 29×29 pixels: as it is, and padded to 96. The first one, from 9 channels in 3 groups, with
-stride 2; and one of 288 channels in 3 groups, on 39×39 pixels. Each in both memory layouts, and on a GPU with cuDNN's
-own choice of algorithm, or with --tried the fastest that it finds by trying. (A process keeps the first choice for a
-shape, so that one process cannot do both.)
+stride 2 and no gradient of its input; and one of 288 channels in 3 groups, on 39×39 pixels. Each in both memory
+layouts, and on a GPU with cuDNN's own choice of algorithm, or with --tried the fastest that it finds by trying. (A
+process keeps the first choice for a shape, so that one process cannot do both.)
 """
 
 from collections.abc import Callable
@@ -35,6 +35,8 @@ class Convolution(NamedTuple):
     "[filters, channels of a group, 3, 3]"
     groups: int = 1
     stride: int = 1
+    first: bool = False
+    "Of the network: nothing needs the gradient of its input."
 
     def __call__(self) -> Tensor:
         """Returns its output."""
@@ -66,7 +68,7 @@ def forms(device: torch.device, dtype: torch.dtype, layout: torch.memory_format)
     channels = _GROUPS * _CHANNELS
     found["ungrouped"] = [layer(channels, channels, _UNGROUPED_PIXELS)]
     found["ungrouped, 96"] = [layer(_UNGROUPED_PADDED, _UNGROUPED_PADDED, _UNGROUPED_PIXELS)]
-    found["the first"] = [layer(3 * _GROUPS, channels, _CROP, _GROUPS, stride=2)]
+    found["the first"] = [layer(3 * _GROUPS, channels, _CROP, _GROUPS, stride=2)._replace(first=True)]
     found["grouped, 288"] = [layer(_LARGE, _LARGE, _PIXELS, _GROUPS)]
 
     def ready(tensor: Tensor) -> Tensor:
@@ -84,7 +86,7 @@ def training_step(form: list[Convolution]) -> Callable[[], None]:
 
     def step() -> None:
         for each, gradient in zip(form, gradients, strict=True):
-            torch.autograd.grad(each(), (each.images, each.weight), gradient)
+            torch.autograd.grad(each(), (each.weight,) if each.first else (each.images, each.weight), gradient)
 
     return step
 

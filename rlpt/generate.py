@@ -99,6 +99,7 @@ def _write_part(
     transitions = sum(map(episodes.steps, numbers))
     done = numbers.start * episodes.episode_steps
     writer = None
+    report(done, episodes.generate.transitions, "")
     with ExitStack() as stack:
         for frames, actions in play(numbers):
             checkpoints.poll(None)

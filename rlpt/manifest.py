@@ -224,11 +224,16 @@ def _resolved(path: Path, name: str, layers: Layers, document: _Document) -> Res
     if document.budget:
         ordered.append(Layer(f"{path}: budget", {"train": {"steps": document.budget}}))
     settings = validated(Settings, [layer.only(Settings.model_fields) for layer in ordered])
-    if condition.pretrain_steps and settings.ik.transitions is None and layers.override("generate", "transitions"):
-        raise UsageError(
-            f"--set generate.transitions: conditions.{name} of {path} has pretrain_steps, which decides T: "
-            f"--set conditions.{name}.pretrain_steps=... instead"
-        )
+    if condition.pretrain_steps and settings.ik.transitions is None:
+        if layers.is_overridden("generate", "transitions"):
+            raise UsageError(
+                f"--set generate.transitions: conditions.{name} of {path} has pretrain_steps, which decides T: "
+                f"--set conditions.{name}.pretrain_steps=... instead"
+            )
+        if "transitions" in condition.generate:
+            raise UsageError(
+                f"{path}: conditions.{name}: generate.transitions: pretrain_steps decides T: set pretrain_steps alone"
+            )
     return _with_pretraining(path, name, condition, settings, document.budget)
 
 
@@ -270,7 +275,7 @@ def _check_transitions(place: str, settings: Settings, learned_from: int) -> Non
     if reset_every % action_repeat:
         raise UsageError(
             f"{place}: generate.reset_every = {reset_every} is not a multiple of environment.action_repeat = "
-            f"{action_repeat}: choose one"
+            f"{action_repeat}: choose a multiple"
         )
     if len(held_out(learned_from, settings.ik.test_fraction)[0]) < 2:
         raise UsageError(

@@ -38,7 +38,7 @@ class Layers:
         overrides = [*self.overrides, *map(own, self.overrides)]
         return [self.manifest, self.profile, own(self.manifest), under, own(under), *overrides]
 
-    def override(self, section: str, key: str) -> bool:
+    def is_overridden(self, section: str, key: str) -> bool:
         """Says whether `--set` gives a key for all conditions."""
         return any(key in layer.table.get(section, {}) for layer in self.overrides)
 

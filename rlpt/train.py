@@ -87,6 +87,7 @@ class Training:
         self._checkpoints, self._report = checkpoints, report
         train = self._settings.train
         with closing(self._env), closing(self._evaluation_env), self._begun() as self._metrics:
+            self._report(self._step, train.steps, self._note())
             while self._step < train.steps:
                 if self._action is None:  # else the run was stopped amid this step's updates, and goes on there
                     self._poll()

@@ -21,6 +21,9 @@ from rlpt.runs.files import write_json, write_text
 from rlpt.runs.interruption import Checkpoints, Schedule
 from rlpt.settings import Settings
 
+# PyTorch looks once, at a process's first matrix product on a GPU, whether its library is to give the same bits.
+os.environ.setdefault("CUBLAS_WORKSPACE_CONFIG", ":4096:8")
+
 REPOSITORY = Path(__file__).parent.parent
 # Recorded inputs and outputs of the authors' implementation, which are not distributed with the project.
 REFERENCE = Path(os.environ.get("RLPT_REFERENCE", REPOSITORY.parent / "shared" / "reference"))
@@ -96,6 +99,25 @@ def write_manifest(tmp_path: Path) -> Callable[..., Path]:
         return path
 
     return write
+
+
+@pytest.fixture
+def disk_events(monkeypatch: pytest.MonkeyPatch) -> list[tuple[str, str]]:
+    """What is made safe on the disk ("sync") and what gets another name ("name"), by its path then, in order."""
+    found: list[tuple[str, str]] = []
+    fsync, replace = os.fsync, Path.replace
+
+    def noted_fsync(descriptor: int) -> None:
+        found.append(("sync", str(Path(f"/proc/self/fd/{descriptor}").readlink())))
+        fsync(descriptor)
+
+    def noted_replace(path: Path, target: Path) -> Path:
+        found.append(("name", str(path)))
+        return replace(path, target)
+
+    monkeypatch.setattr(os, "fsync", noted_fsync)
+    monkeypatch.setattr(Path, "replace", noted_replace)
+    return found
 
 
 def load_vectors(name: str) -> dict[str, np.ndarray]:

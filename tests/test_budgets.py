@@ -18,6 +18,11 @@ def test_a_budget_is_shared_with_pretraining(write_manifest: Callable[..., Path]
     assert ik.settings.generate.transitions == 5_000
 
 
+def test_images_cost_no_steps(write_manifest: Callable[..., Path]) -> None:
+    manifest = load_manifest(write_manifest("budget = 80_000\n" + MINIMAL.replace('"ik"', '"imagenet"')))
+    assert [each.settings.train.steps for each in manifest.conditions] == [80_000, 80_000]
+
+
 def test_a_budget_is_charged_for_what_is_learned_from(write_manifest: Callable[..., Path]) -> None:
     path = write_manifest("budget = 80_000\n" + MINIMAL + "pretrain_steps = 5_000\n")
     with pytest.raises(UsageError, match=r"conditions\.ik: ik\.transitions = 20000 is not pretrain_steps = 5000"):
@@ -26,10 +31,17 @@ def test_a_budget_is_charged_for_what_is_learned_from(write_manifest: Callable[.
     assert (ik.settings.train.steps, ik.settings.generate.transitions) == (75_000, 200_000)
 
 
+def test_a_budget_without_a_t_of_its_own_is_charged_for_the_whole_dataset(write_manifest: Callable[..., Path]) -> None:
+    """Of which only a part may be learned from: the environment's steps were made."""
+    path = write_manifest("budget = 80_000\n" + MINIMAL)
+    _, ik = load_manifest(path, overrides=("generate.transitions=20_000", "ik.transitions=5_000")).conditions
+    assert ik.settings.train.steps == 60_000
+
+
 def test_a_budget_and_the_steps_of_training_are_not_both_set(write_manifest: Callable[..., Path]) -> None:
     path = write_manifest("budget = 300_000\n" + MINIMAL)
     with pytest.raises(UsageError, match=r"--set: train\.steps: a budget is shared"):
-        load_manifest(path, overrides=("train.steps=500",))
+        load_manifest(path, overrides=("seeds=[2]", "train.steps=500"))
 
 
 @pytest.mark.parametrize("place", ["[train]\nsteps = 9000\n", "[profiles.paper.train]\nsteps = 9000\n", ""])
@@ -50,6 +62,8 @@ def test_t_is_set_where_it_is_decided(write_manifest: Callable[..., Path]) -> No
     path = write_manifest(MINIMAL + "pretrain_steps = 5000\n")
     with pytest.raises(UsageError, match=r"--set conditions\.ik\.pretrain_steps=\.\.\. instead"):
         load_manifest(path, None, ("generate.transitions=100",))
+    with pytest.raises(UsageError, match=r"conditions\.ik: generate\.transitions: pretrain_steps decides T"):
+        load_manifest(path, None, ("conditions.ik.generate.transitions=100",))
     (_, ik) = load_manifest(path, None, ("conditions.ik.pretrain_steps=100",)).conditions
     assert ik.settings.generate.transitions == 100
     (_, ik) = load_manifest(path, None, ("generate.transitions=900", "ik.transitions=100")).conditions

@@ -202,8 +202,10 @@ def test_an_image_folder_is_checked_and_decoded(tmp_path: Path) -> None:
     result = CliRunner().invoke(main, [*command, "--classes", "all"])
     assert (result.exit_code, result.stderr) == (0, ""), result.output
     assert len(list((tmp_path / "data" / "cache").glob("imagenet-*.h5"))) == 2
-    for split in ("train", "val"):
-        next((folder / split / "n00000002").iterdir()).write_bytes(b"no image")
+    next((folder / "val" / "n00000002").iterdir()).write_bytes(b"no image")
+    result = CliRunner().invoke(main, [*command, "--classes", "all"])
+    assert (result.exit_code, "rlpt: val: 1 images cannot be decoded: " in result.stderr) == (2, True)
+    next((folder / "train" / "n00000002").iterdir()).write_bytes(b"no image")
     result = CliRunner().invoke(main, [*command, "--classes", "all"])
     assert result.exit_code == 2
     assert "train: 1 images cannot be decoded: " in result.stderr and "; val: 1 images" in result.stderr

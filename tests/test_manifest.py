@@ -2,6 +2,7 @@
 
 import json
 from collections.abc import Callable
+from hashlib import sha256
 from pathlib import Path
 
 import pytest
@@ -17,9 +18,9 @@ from tests.conftest import MINIMAL, REPOSITORY
 
 def test_the_default_is_the_paper(write_manifest: Callable[..., Path]) -> None:
     manifest = load_manifest(write_manifest(MINIMAL))
-    assert [experiment.name for experiment in manifest.conditions] == ["baseline", "ik"]
-    for experiment in manifest.conditions:
-        assert experiment.settings == Settings()
+    assert [condition.name for condition in manifest.conditions] == ["baseline", "ik"]
+    for condition in manifest.conditions:
+        assert condition.settings == Settings()
 
 
 @pytest.mark.parametrize(
@@ -170,6 +171,21 @@ def test_a_record_tells_of_the_file_that_was_read(write_manifest: Callable[..., 
     path.write_text(MINIMAL + "[train]\nsteps = 3\n")
     assert manifest.describe() == before
     assert before["text"] == MINIMAL
+
+
+def test_a_record_tells_of_profile_and_set(write_manifest: Callable[..., Path]) -> None:
+    profile, overrides = "[train]\nsteps = 3_000\n", ("seeds=[1]", "train.steps=4_000")
+    record = load_manifest(write_manifest(MINIMAL, profile), "small", overrides).describe()
+    assert (record["profile"], record["profile_text"]) == ("small", profile)
+    assert record["profile_sha256"] == sha256(profile.encode()).hexdigest()
+    assert record["set"] == list(overrides)
+
+
+@pytest.mark.parametrize("key", ["pretrain_steps = 5", "pretrain_environment = 'walker-walk'"])
+def test_what_only_inverse_kinematics_has_is_refused_of_images(write_manifest: Callable[..., Path], key: str) -> None:
+    path = write_manifest(MINIMAL.replace('"ik"', '"imagenet"') + f"{key}\n")
+    with pytest.raises(UsageError, match=r'conditions\.ik: .* need pretrain = "ik"'):
+        load_manifest(path)
 
 
 def test_clips_with_one_name_are_refused(tmp_path: Path) -> None:

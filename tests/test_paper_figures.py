@@ -91,13 +91,13 @@ def test_another_file_in_a_clip_s_place_is_an_error(tmp_path: Path) -> None:
 
 def test_images_that_are_not_imagenet_are_labelled(tmp_path: Path) -> None:
     samples = load("fig02")["image_samples"]
-    (experiment, *_) = load_manifest(EXPERIMENTS / "fig07_imagenet.toml", "smoke").conditions
-    title, images = samples(experiment.settings, tmp_path)
+    (condition, *_) = load_manifest(EXPERIMENTS / "fig07_imagenet.toml", "smoke").conditions
+    title, images = samples(condition.settings, tmp_path)
     assert title.startswith("NOT ImageNet")
     assert [image.shape for image in images] == [(32, 32, 3)] * 9
 
-    imagenet = experiment.settings.imagenet.model_copy(update={"dataset": "imagenet"})
-    settings = experiment.settings.model_copy(update={"imagenet": imagenet})
+    imagenet = condition.settings.imagenet.model_copy(update={"dataset": "imagenet"})
+    settings = condition.settings.model_copy(update={"imagenet": imagenet})
     title, _ = samples(settings, tmp_path)
     assert title.startswith("NOT ImageNet")
     assert "there is no" in title.replace("\n", " ")

@@ -40,7 +40,7 @@ def replayed_batch(settings: Settings) -> Batch:
     [("cpu", "float32"), *(pytest.param("cuda", name, marks=NEEDS_CUDA) for name in LOSS_TOLERANCE)],
 )
 def test_an_update_is_the_plain_implementation_s(device: str, precision: Precision) -> None:
-    """Every loss of one update, in float32 within 1e-4, as of separate, contiguous, eager passes.
+    """Every loss of one update is that of separate, contiguous, eager passes: in float32 within 1e-4.
 
     The critic hardly moves before the actor's loss is computed. At the published rate, Adam's first step is as large as
     the rate wherever a gradient is not exactly zero, rounding errors included: the plain implementation's own actor

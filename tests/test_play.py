@@ -113,3 +113,15 @@ def test_what_cannot_be_played_is_one_line(finished_runs: tuple[Manifest, Path],
         result = run_rlpt("play", *arguments)
         assert (result.exit_code, result.stdout, result.stderr.count("\n")) == (2, "", 1), result.output
         assert complaint in result.stderr
+
+
+@pytest.mark.parametrize("name", ["policy.safetensors", "settings.yaml"])
+def test_a_policy_or_settings_that_were_changed_are_refused(
+    finished_runs: tuple[Manifest, Path], tmp_path: Path, name: str
+) -> None:
+    run = shutil.copytree(trained(finished_runs), tmp_path / "run")
+    content = bytearray((run / name).read_bytes())
+    content[-2] ^= 1
+    (run / name).write_bytes(content)
+    with pytest.raises(UsageError, match=rf"{name}: damaged: its checksum"):
+        load_policy(run)

@@ -7,6 +7,7 @@ import pytest
 
 from rlpt.errors import UsageError
 from rlpt.manifest import load_manifest
+from rlpt.runs.files import write_text
 from rlpt.settings import Settings
 from tests.conftest import MINIMAL, REPOSITORY, run_rlpt
 
@@ -26,6 +27,12 @@ def test_values_override_in_order(write_manifest: Callable[..., Path]) -> None:
         assert condition.settings.agent.tau == 0.25
         assert condition.settings.agent.betas == (0.1, 0.2)
         assert condition.settings.agent.discount == 0.5
+
+
+@pytest.mark.parametrize("steps", [(3_000, 4_000), (4_000, 3_000)])
+def test_the_last_set_of_a_key_counts(write_manifest: Callable[..., Path], steps: tuple[int, int]) -> None:
+    manifest = load_manifest(write_manifest(MINIMAL), None, tuple(f"train.steps={each}" for each in steps))
+    assert manifest.conditions[0].settings.train.steps == steps[-1]
 
 
 def test_what_is_said_of_a_condition_goes_before_what_is_said_of_all(write_manifest: Callable[..., Path]) -> None:
@@ -60,11 +67,10 @@ def test_what_a_profile_overrules_in_the_manifest_s_tables_is_said(
         assert f"rlpt: {path}: agent.hidden = 2 yields to small's 8; under [profiles.small]" in result.stderr
     path.write_text(path.read_text() + "[profiles.small.agent]\nhidden = 2\n")
     assert load_manifest(path, "small").overruled == ()
-    in_conditions = MINIMAL.replace("\nlabel =", "\nagent = { hidden = 3 }\nlabel =")
-    assert (
-        load_manifest(write_manifest(in_conditions + "[agent]\nhidden = 2\n", "agent.hidden = 8"), "small").overruled
-        == ()
-    )
+    for label, overruled in (("label =", ()), ('label = "IK"', ("agent.hidden = 2 yields to small's 8",))):
+        text = MINIMAL.replace(label, f"agent = {{ hidden = 3 }}\n{label}")  # in both conditions, or in one
+        path = write_manifest(text + "[agent]\nhidden = 2\n", "agent.hidden = 8")
+        assert load_manifest(path, "small").overruled == overruled
 
 
 @pytest.mark.parametrize("overrides", [(), ("agent=3", "agent.hidden=3")])
@@ -132,6 +138,13 @@ def test_a_profile_is_looked_for_beside_its_manifest(tmp_path: Path) -> None:
         (folder / "manifest.toml").write_text(MINIMAL)
         (condition, _) = load_manifest(folder / "manifest.toml", "lite").conditions
         assert condition.settings.train.steps == steps
+
+
+def test_a_profile_of_the_folder_above_is_found(tmp_path: Path) -> None:
+    write_text(tmp_path / "profiles" / "mine.toml", "[train]\nsteps = 3_000\n")
+    write_text(tmp_path / "extra" / "manifest.toml", MINIMAL)
+    manifest = load_manifest(tmp_path / "extra" / "manifest.toml", "mine")
+    assert manifest.conditions[0].settings.train.steps == 3_000
 
 
 def test_a_profile_in_a_manifest_has_none_of_its_own(write_manifest: Callable[..., Path]) -> None:

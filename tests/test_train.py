@@ -117,3 +117,15 @@ def test_a_video_is_behind_training_and_evaluation(tiny_settings: Settings, tmp_
         for frame in (training._env.frame, training._evaluation_env.frame):
             assert (frame == video[0]).all(-1).mean() > 0.3
         np.testing.assert_array_equal(training._replay._frames[0], training._env.frame.transpose(2, 0, 1))
+
+
+def test_progress_tells_of_the_last_episode_once_there_is_one(tiny_settings: Settings, tmp_path: Path) -> None:
+    settings = changed(tiny_settings, "train", steps=260, random_steps=20, initial_updates=5)
+    told: list[tuple[int, int, str]] = []
+    training = Training("reacher-easy", settings, 37, None, tmp_path, CPU)
+    training.run(no_checkpoints(tmp_path), lambda *each: told.append(each))
+    assert told[0] == (0, 260, "")
+    assert {total for _, total, _ in told} == {260}
+    notes = {done: note for done, _, note in told}
+    assert (notes[19], notes[20], notes[22], notes[249]) == ("", "update 5/5", "", "")
+    assert notes[250] == notes[260] == f"return {training._last_return:.0f}"

@@ -62,12 +62,12 @@ class CapturedUpdate:
         if self._batch is None or self._batch.frames is not batch.frames:  # they move when there is no room for more
             self._capture(batch, noises)
         assert self._graph is not None and self._batch is not None
-        if self._replayed:
-            self._replayed.synchronize()  # one update ahead, not hundreds: a request to stop would wait for them all
         self._batch.take(batch)
         torch._foreach_copy_(self._noises, list(noises))
         self._graph.replay()
-        self._replayed = torch.cuda.current_stream().record_event()
+        before, self._replayed = self._replayed, torch.cuda.current_stream().record_event()
+        if before:  # one update waits while another runs, not hundreds: a request to stop would have to wait for all
+            before.synchronize()
         return self._metrics
 
     def _beside_the_main_stream(self, batch: DrawnBatch, noises: Sequence[Tensor]) -> Metrics:

@@ -126,7 +126,7 @@ class SAC:
         """Takes one gradient step on `batch`.
 
         Args:
-            batch: transitions. What is not cut yet is on a GPU, where a CUDA graph cuts it and updates with it.
+            batch: transitions. A `DrawnBatch` has to be on a GPU: a CUDA graph cuts it and updates with it.
             step: the agent step; actor, alpha and target are updated only when it is a multiple of
                 `actor_update_every` and `target_update_every`.
 

@@ -108,7 +108,9 @@ def report(manifests: tuple[Path, ...], profiles: tuple[str, ...], folders: tupl
     chosen = list({path.resolve(): path for path in manifests}.values()) or judged_manifests()
     for name, count in Counter(path.stem for path in chosen).items():
         if count > 1:
-            raise UsageError(f"{count} manifests are called {name}, which the report tells them apart by: rename them")
+            raise UsageError(
+                f"{count} manifests are called {name}, and the report tells them apart by name: rename all but one"
+            )
     loaded = {profile: [load_manifest(path, profile) for path in chosen] for profile in dict.fromkeys(profiles)}
     for path in write_report(loaded, folders, out):
         click.echo(f"report: {path}")

@@ -137,7 +137,7 @@ _schedule_options = _options(
     click.option(
         "--checkpoint-steps",
         type=click.IntRange(min=1),
-        help="Also save at every so many of the points at which a job can stop, such as agent steps.",
+        help="Also save after every so many agent steps, or updates of pretraining.",
     ),
 )
 deterministic_option = click.option(

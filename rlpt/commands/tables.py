@@ -120,7 +120,7 @@ def status_table(
         table.add_row(f"[{_STYLES[state]}]{state}[/]", *place, job.stage, job.id, note, ", ".join(conditions[job.id]))
     console = _console()
     _print(console, table, "for")
-    waiting = sum(job.id in queued for job in jobs)
+    waiting = sum(job.id in queued and not job.folder(runs).is_done() for job in jobs)
     sums = [
         *(f"{number} {state}" for state, number in count.items()),
         *([f"{waiting} in the queue"] if waiting else []),
@@ -181,10 +181,11 @@ def _describe_session(session: dict[str, Any]) -> str:
     machine = session["machine"]
     seconds = session.get("seconds")  # a killed one's are not known
     lasted = "running, or killed" if seconds is None else f"{seconds:,} s, ended: {session['end']}"
-    gpu = f", {machine['gpu']} (driver {machine['driver']})" if machine["gpu"] else ""
+    gpu = f", {machine['gpu']}" if machine["gpu"] else ""
+    driver = f", NVIDIA driver {machine['driver']}" if machine["driver"] else ""
     renderer = f", rendered by {session['renderer']}" if session["renderer"] else ""
     return (
-        f"{session['started']}, {lasted}; {machine['host']}: {machine['processor']}, {machine['cores']} cores{gpu}"
-        f"{renderer}; {counted(session['threads'], 'thread')}, load {session['load']}; "
+        f"{session['started']}, {lasted}; {machine['host']}: {machine['processor']}, {machine['cores']} cores"
+        f"{gpu}{driver}{renderer}; {counted(session['threads'], 'thread')}, load {session['load']}; "
         f"commit {(session['commit'] or '–')[:9]}"
     )

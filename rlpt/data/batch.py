@@ -26,7 +26,7 @@ class Batch:
         return len(self.rewards)
 
     def cut(self) -> Self:
-        """Returns itself, as a `DrawnBatch` returns what it stands for."""
+        """Returns itself: it is cut already."""
         return self
 
 

@@ -81,7 +81,7 @@ def load_split(
         size: height and width to decode to.
         cache: folder of the caches; made if need be.
         workers: processes that decode.
-        report: called with the number of images decoded, and while waiting; not at all if the cache is there.
+        report: called with how many images of how many are decoded, and while waiting; not if the cache is there.
 
     Raises:
         UsageError: if a class has no image in either split, or images cannot be decoded: names the first few. No cache

@@ -26,7 +26,9 @@ def computing(precision: Precision, deterministic: bool = False) -> Iterator[Non
     cudnn.allow_tf32 = matmul.allow_tf32 = precision == "tf32"
     cudnn.benchmark = not deterministic
     if deterministic:
-        os.environ.setdefault("CUBLAS_WORKSPACE_CONFIG", ":4096:8")  # without which cuBLAS gives changing bits
+        os.environ.setdefault(
+            "CUBLAS_WORKSPACE_CONFIG", ":4096:8"
+        )  # read once, at the first product: else changing bits
     torch.use_deterministic_algorithms(deterministic)
     try:
         yield

@@ -78,7 +78,7 @@ def describe(job: Job) -> dict[str, Any]:
 def steps(job: Job) -> int:
     """Returns a job's length: transitions to generate, or gradient steps to pretrain, or agent steps to train.
 
-    Of images of one's own it is not known how many there are: they count as the paper's 100 classes.
+    How many images a folder of one's own has is not known here: it counts as the paper's 100 classes.
     """
     settings = job.settings
     if job.stage == "generate":

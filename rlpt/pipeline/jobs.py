@@ -39,7 +39,7 @@ class Selection:
         """Raises UsageError if something is selected that the manifest does not have."""
         known: tuple[tuple[Any, ...], ...] = (
             manifest.environments,
-            tuple(condition.name for condition in manifest.conditions),
+            tuple(resolved.name for resolved in manifest.conditions),
             manifest.seeds,
             tuple(clip.name for clip in manifest.videos if clip),
         )

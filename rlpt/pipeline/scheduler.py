@@ -159,7 +159,8 @@ class LocalScheduler:
             self._running.remove(running)
             display.remove_task(running.bar)
             if self._is_done(running.job):
-                self.outcome["ran"] += 1
+                by_another = running.process.returncode == BUSY_STATUS
+                self.outcome["done" if by_another else "ran"] += 1
                 for line in running.lines():
                     if line.startswith("WARNING: "):
                         print(line, file=sys.stderr)

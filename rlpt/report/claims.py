@@ -138,7 +138,7 @@ def _check(place: str, source: Claim | Gain, conditions: Comparison | Gain, mani
     if name not in manifests:  # of a report on others
         return
     manifest = manifests[name]
-    known = [condition.name for condition in manifest.conditions]
+    known = [resolved.name for resolved in manifest.conditions]
     for key, given in (("condition", conditions.condition), ("versus", conditions.versus)):
         for value in listed(given):
             if value not in known:

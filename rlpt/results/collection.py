@@ -58,7 +58,11 @@ def collect_runs(jobs: Iterable[Job], runs: Path, out: Path) -> Counter[str]:
 def _copy_finished(source: RunFolder, kept: RunFolder) -> None:
     record = read_provenance(source.path)
     outputs = record["outputs"]
-    small = [name for name, file in outputs.items() if file["bytes"] <= LARGEST_FILE and not name.startswith(_BOARD)]
+    small = [
+        name
+        for name, file in outputs.items()
+        if file["bytes"] <= LARGEST_FILE and not name.startswith(_BOARD) and name not in record["left_out"]
+    ]
     for name in small:
         complaint = damage(source.path / name, outputs[name])
         if complaint:
@@ -69,7 +73,7 @@ def _copy_finished(source: RunFolder, kept: RunFolder) -> None:
         # As it was written, but for the one new entry: what reading would add or drop is no part of it.
         written = json.loads((source.path / PROVENANCE_FILE).read_bytes())
         sessions = _without_place(written.get("sessions", []), source)
-        left_out = sorted({*outputs} - {*small} | {*record["left_out"]})
+        left_out = sorted({*outputs} - {*small})
         write_json(aside / PROVENANCE_FILE, written | {"sessions": sessions, "left_out": left_out})
     shutil.rmtree(kept.partial, ignore_errors=True)
 

@@ -228,7 +228,7 @@ def _folder_of(job: Job, folders: Sequence[Path]) -> Path | None:
 
 def _shared_steps(manifest: Manifest) -> int:
     """Returns the agent steps that all conditions train for: a budget leaves them different lengths."""
-    return min(condition.settings.train.steps for condition in manifest.conditions)
+    return min(resolved.settings.train.steps for resolved in manifest.conditions)
 
 
 def _jobs_of_the_paper(manifest: Manifest) -> set[str]:

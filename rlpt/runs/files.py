@@ -23,12 +23,18 @@ TEMPORARY_PREFIX = ".rlpt-"
 
 @contextmanager
 def whole_file(path: Path) -> Iterator[Path]:
-    """Yields a path to write to, in the same folder; when the block ends well it becomes `path`, else it vanishes."""
+    """Yields a path to an empty file to write to; when the block ends well it becomes `path`, else it vanishes.
+
+    It lies in a folder of its own beside `path`: a library may write to yet another file beside the one it is told,
+    which a kill would leave there under a name that nobody knows.
+    """
     path.parent.mkdir(parents=True, exist_ok=True)
-    aside = _aside(path, path.suffix)
-    aside.touch(exist_ok=False)
-    permissions = aside.stat().st_mode
+    folder = _aside(path)
+    folder.mkdir()
+    aside = folder / path.name
     try:
+        aside.touch()
+        permissions = aside.stat().st_mode
         yield aside
         aside.chmod(permissions)  # some libraries put a file of their own in its place
         with aside.open("rb") as file:
@@ -36,18 +42,21 @@ def whole_file(path: Path) -> Iterator[Path]:
         aside.replace(path)
         sync_folder(path.parent)
     finally:
-        aside.unlink(missing_ok=True)
+        shutil.rmtree(folder, ignore_errors=True)
 
 
-def _aside(path: Path, suffix: str = "") -> Path:
+def _aside(path: Path) -> Path:
     """Returns an unused name beside `path`; what is made there has the permissions that the user's umask leaves."""
-    return path.with_name(f"{TEMPORARY_PREFIX}{path.stem}-{secrets.token_hex(4)}{suffix}")
+    return path.with_name(f"{TEMPORARY_PREFIX}{path.stem}-{secrets.token_hex(4)}")
 
 
 def remove_leftovers(folder: Path, beginning: str = "") -> None:
-    """Deletes files that `whole_file` had begun when it was killed, of those whose names begin like this."""
+    """Deletes what was being written there when a process was killed, as far as the names begin like this."""
     for leftover in folder.glob(f"{TEMPORARY_PREFIX}{glob.escape(beginning)}*"):
-        leftover.unlink(missing_ok=True)
+        if leftover.is_dir():
+            shutil.rmtree(leftover, ignore_errors=True)
+        else:
+            leftover.unlink(missing_ok=True)
 
 
 @contextmanager

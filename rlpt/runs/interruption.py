@@ -25,7 +25,7 @@ class Schedule:
 
     minutes: float = 10.0
     steps: int | None = None
-    "Of `Checkpoints.poll`: agent steps, evaluation episodes and, where there are many at once, updates."
+    "Calls of `Checkpoints.poll`: in pretraining updates, in training agent steps and what takes long in one."
     time_limit: float | None = None
     "Seconds after which to save and stop."
 

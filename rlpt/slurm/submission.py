@@ -20,7 +20,7 @@ class Submission:
     queued: int
     "How many jobs were in the queue before, and are not done."
     stranded: list[str]
-    "Of these, the ids of those that need what was submitted now, and do not wait for it."
+    "Ids of jobs in the queue that need what was submitted now, and do not wait for it."
 
 
 def submit(manifest: Manifest, jobs: Sequence[Job], execution: Execution, settings: SlurmSettings) -> Submission:

@@ -2,7 +2,7 @@
 
 from contextlib import nullcontext
 from types import SimpleNamespace
-from typing import Any, Self
+from typing import Any, ClassVar, Self
 from weakref import WeakSet
 
 import pytest
@@ -59,18 +59,27 @@ class RecordedGraph(TorchDispatchMode):
                     own.copy_(new)
 
 
-class _Event:
+class Event:
+    """Stands behind what the host has handed over, until the host has waited for it.
+
+    A CPU does one thing after the other, so that there is nothing to wait for.
+    """
+
+    pending: ClassVar[list["Event"]] = []
+
     def synchronize(self) -> None:
-        """Does nothing: a CPU does one thing after the other."""
+        """Is what the host has waited for, with all that was handed over before."""
+        del self.pending[: self.pending.index(self) + 1]
 
 
 class _Stream:
     def wait_stream(self, other: Self) -> None:
-        """Does nothing, for the same reason."""
+        """Does nothing: a CPU does one thing after the other."""
 
-    def record_event(self) -> _Event:
-        """Returns what is over already."""
-        return _Event()
+    def record_event(self) -> Event:
+        """Notes that the host has not waited yet."""
+        Event.pending.append(Event())
+        return Event.pending[-1]
 
 
 class _Pool:
@@ -90,6 +99,7 @@ class _Pool:
 
 def record_on_the_cpu(monkeypatch: pytest.MonkeyPatch) -> None:
     """Puts recorded graphs in the place of CUDA's."""
+    Event.pending.clear()
     replaced = SimpleNamespace(
         CUDAGraph=RecordedGraph,
         graph=_Pool().capturing,

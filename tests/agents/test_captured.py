@@ -14,7 +14,7 @@ from rlpt.agents.sac import SAC
 from rlpt.data.batch import Batch, DrawnBatch
 from rlpt.models import batch_norm, encoder
 from rlpt.settings import Settings
-from tests.agents.recorded_graph import record_on_the_cpu
+from tests.agents.recorded_graph import Event, record_on_the_cpu
 from tests.agents.test_sac import is_rounding_noise
 from tests.conftest import DEVICES
 
@@ -96,6 +96,17 @@ def test_a_captured_update_reads_the_batch_it_is_given(tiny_settings: Settings, 
         assert found == pytest.approx(brightness(batch.cut(), [noise])["brightness"].item())
         graphs.add(id(update._graph))
     assert len(graphs) == 3  # none, one, another
+
+
+def test_the_host_is_one_update_ahead_and_no_more(tiny_settings: Settings, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A GPU has the next update at hand, and a request to stop need not wait for a thousand."""
+    record_on_the_cpu(monkeypatch)
+    update = CapturedUpdate(lambda batch, noises: {"sum": batch.rewards.sum() + noises[0]}, GraphPool())
+    pending = []
+    for batch in draws(tiny_settings, torch.device("cpu")):
+        update(batch, [torch.zeros(1)])
+        pending.append(len(Event.pending))
+    assert pending[3:] == [1] * (UPDATES - 3)
 
 
 def test_a_captured_update_cannot_read_values(tiny_settings: Settings, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -1,6 +1,7 @@
 """Tables on terminals of any width."""
 
 import io
+from pathlib import Path
 
 import pytest
 from hypothesis import given
@@ -11,7 +12,9 @@ from rlpt.commands import tables
 from rlpt.commands.tables import plan_table
 from rlpt.manifest import Manifest, load_manifest
 from rlpt.pipeline.jobs import conditions_by_job, plan
-from tests.conftest import REPOSITORY
+from rlpt.runs.files import write_text
+from rlpt.runs.folder import PROGRESS_FILE
+from tests.conftest import REPOSITORY, run_rlpt
 
 MANIFEST = load_manifest(REPOSITORY / "experiments" / "fig08_ik.toml", "lite")
 
@@ -43,3 +46,15 @@ def test_ids_stay_whole_and_columns_go_where_they_do_not_fit(width: int) -> None
 def test_hours_of_the_authors_gpu_are_those_of_the_paper_s_size() -> None:
     assert not any("GPU hours" in line for line in printed(200))
     assert any("264 GPU hours at the authors' speed" in line for line in printed(200, load_manifest(MANIFEST.path)))
+
+
+def test_a_state_tells_how_far_a_job_is(tmp_path: Path) -> None:
+    job = plan(MANIFEST)[0]
+    write_text(job.folder(tmp_path).partial / PROGRESS_FILE, "1234 40000 return 7")
+    (line,) = [
+        line
+        for line in run_rlpt("status", MANIFEST.path, "--profile=lite", "--runs", tmp_path).stdout.splitlines()
+        if job.id in line
+    ]
+    assert line.split()[0] == "paused"
+    assert "1,234 of 40,000  return 7" in line

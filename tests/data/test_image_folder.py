@@ -46,12 +46,14 @@ def test_missing_classes_are_named(folder: Path) -> None:
         require_all_classes(folder, class_names(folder, "paper"))
 
 
-@pytest.mark.parametrize("kind", ["truncated", "text", "EPS"])  # the last: Pillow would start a program for it
-def test_what_is_no_image_is_not_decoded(folder: Path, kind: str) -> None:
+@pytest.mark.parametrize("kind", ["truncated", "text", "bomb", "EPS"])  # the last: Pillow would start a program for it
+def test_what_is_no_image_is_not_decoded(folder: Path, monkeypatch: pytest.MonkeyPatch, kind: str) -> None:
     file = folder / "train" / CLASSES[1] / f"{CLASSES[1]}_0002.JPEG"
     assert decode(file) is not None
     if kind == "EPS":
         Image.new("RGB", (20, 20)).save(file, "EPS")
+    elif kind == "bomb":
+        monkeypatch.setattr(Image, "MAX_IMAGE_PIXELS", 100)
     else:
         file.write_bytes(file.read_bytes()[:500] if kind == "truncated" else b"no image")
     assert decode(file) is None

@@ -192,6 +192,13 @@ def test_frames_that_are_not_those_of_the_checkpoint_are_refused(tmp_path: Path)
         buffer().restore(state)
 
 
+def test_frames_are_on_the_disk_when_the_state_says_so(tmp_path: Path, disk_events: list[tuple[str, str]]) -> None:
+    replay = ReplayBuffer(30, 30, SIZE, 3, 1, seed=0, file=tmp_path / "replay.frames")
+    replay.start_episode(frame(0))
+    replay.state()
+    assert disk_events == [("sync", str(tmp_path / "replay.frames"))]
+
+
 def test_a_frame_that_was_written_in_part_is_a_full_disk(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     replay = ReplayBuffer(30, 30, SIZE, 3, 1, seed=0, file=tmp_path / "replay.frames")
     write = os.pwrite

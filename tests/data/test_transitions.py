@@ -104,12 +104,17 @@ def test_a_frame_at_the_papers_size_is_small(tmp_path: Path, task: str, limit: i
         assert path.stat().st_size / dataset.frame_count < limit
 
 
-@pytest.mark.parametrize("damage", ["truncated", "foreign", "text", "absent"])
+@pytest.mark.parametrize("damage", ["truncated", "newer", "foreign", "text", "absent"])
 def test_a_bad_file_is_refused_by_name(tiny_settings: Settings, tmp_path: Path, damage: str) -> None:
     path = tmp_path / "data.h5"
     if damage == "truncated":
         make(path, tiny_settings)
         path.write_bytes(path.read_bytes()[:1000])
+    elif damage == "newer":
+        with make(path, tiny_settings):
+            pass
+        with h5py.File(path, "r+") as file:
+            file.attrs["format"] = "rlpt transitions 2"
     elif damage == "foreign":
         with h5py.File(path, "w") as file:
             file["frames"] = np.zeros(3)

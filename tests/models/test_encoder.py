@@ -68,6 +68,23 @@ def test_bfloat16_rounds_and_no_more(filters: int) -> None:
     torch.testing.assert_close(rounded, exact, rtol=0, atol=0.1)
 
 
+def test_evaluation_rounds_as_training_does() -> None:
+    net = an_encoder(48, 2)
+    exact = evaluated(net, images())
+    net.precision = "bfloat16"
+    assert not torch.equal(evaluated(net, images()), exact)
+
+
+@pytest.mark.parametrize("filters", [45, 48])
+def test_batch_statistics_are_means_and_unbiased_variances(filters: int) -> None:
+    net = an_encoder(filters, 2)
+    pair = images()[:2]
+    _, (means, variances) = net(pair)
+    convolved = net.convs[0](pair)
+    torch.testing.assert_close(means[0], convolved.mean((0, 2, 3)))
+    torch.testing.assert_close(variances[0], convolved.var((0, 2, 3)), rtol=1e-4, atol=0)
+
+
 @pytest.mark.parametrize("missing", ["crop", "filters"])
 def test_what_an_encoder_s_file_does_not_say_is_the_default(tmp_path: Path, missing: str) -> None:
     """As there was no setting for it when the file was written: here crop has its default, and filters have not."""
@@ -80,6 +97,13 @@ def test_what_an_encoder_s_file_does_not_say_is_the_default(tmp_path: Path, miss
     with refusal if missing == "filters" else nullcontext():
         load_encoder(tmp_path / "encoder.safetensors", other, statistics)
         assert all(map(torch.equal, other.parameters(), net.parameters()))
+
+
+def test_an_encoder_of_another_crop_is_refused(tmp_path: Path) -> None:
+    save_encoder(tmp_path / "encoder.safetensors", an_encoder(48, 2), RunningStatistics(settings(48, 2)))
+    other = settings(48, 2).model_copy(update={"crop": 24})
+    with pytest.raises(UsageError, match=r"another architecture: the file has .*crop 20.*ask for .*crop 24"):
+        load_encoder(tmp_path / "encoder.safetensors", ConvEncoder(other, 3), RunningStatistics(other))
 
 
 def test_an_encoder_s_file_opens_by_itself(tmp_path: Path) -> None:

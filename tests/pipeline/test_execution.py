@@ -11,8 +11,12 @@ from rlpt.data.clips import Clip
 from rlpt.manifest import load_manifest
 from rlpt.pipeline import execution
 from rlpt.pipeline.jobs import plan
-from rlpt.runs.folder import PROGRESS_FILE
+from rlpt.runs.checksums import file_sha256, read_provenance
+from rlpt.runs.files import write_json
+from rlpt.runs.folder import PROGRESS_FILE, SESSIONS_FILE
 from tests.conftest import REPOSITORY, no_checkpoints, silent
+
+DEMO = REPOSITORY / "experiments" / "demo.toml"
 
 
 @pytest.mark.parametrize(("figure", "seeds", "videos"), [("fig08_ik", 3, 0), ("fig10_ik_distracted", 1, 3)])
@@ -68,11 +72,84 @@ def test_decoding_images_is_reported_and_training_counts_its_own_updates(tmp_pat
 
 
 def test_a_running_job_tells_how_far_it_is(tmp_path: Path) -> None:
-    job = plan(load_manifest(REPOSITORY / "experiments" / "demo.toml"))[0]
+    job = plan(load_manifest(DEMO))[0]
     assert execution.progress_of(job, tmp_path) is None
     file = job.folder(tmp_path).partial / PROGRESS_FILE
     file.parent.mkdir(parents=True)
     execution._noted(silent, file)(5, 20, "return 7")
     assert execution.progress_of(job, tmp_path) == (5, 20, "return 7")
-    file.write_text("5 of a former version")
-    assert execution.progress_of(job, tmp_path) is None
+    for former in ("5 return 7", "5 update 3/1000", "5 "):  # without the total
+        file.write_text(former)
+        assert execution.progress_of(job, tmp_path) is None
+
+
+def test_a_classifier_learns_from_train_and_is_validated_on_val(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    asked: set[Any] = set()
+    given: list[Any] = []
+
+    def load_split(folder: Path, split: str, classes: Any, size: int, cache: Path, *_: Any) -> str:
+        asked.add((folder, classes, size, cache))
+        return split
+
+    def training(*arguments: Any) -> Any:
+        given.extend(arguments)
+        return SimpleNamespace(run=lambda *_: {"val_top1": 0.5, "val_top5": 0.6})
+
+    monkeypatch.setattr("rlpt.data.image_cache.load_split", load_split)
+    monkeypatch.setattr("rlpt.data.image_folder.class_names", lambda folder, choice: (choice,))
+    monkeypatch.setattr("rlpt.pretrain_imagenet.ImageNetTraining", training)
+    job, data = plan(load_manifest(REPOSITORY / "experiments" / "fig07_imagenet.toml"))[0], tmp_path / "data"
+    task = execution._Task(job, [], tmp_path, data, torch.device("cpu"), no_checkpoints(tmp_path), silent)
+    execution._WORK["imagenet"](task)
+    assert given[:3] == ["train", "val", job.settings]
+    assert asked == {(data / "imagenet", ("paper",), 100, data / "cache")}
+
+
+@pytest.fixture
+def stub(monkeypatch: pytest.MonkeyPatch) -> list[execution._Task]:
+    """What stages are given, which do nothing."""
+    given: list[execution._Task] = []
+    monkeypatch.setattr(execution, "_WORK", dict.fromkeys(execution._WORK, given.append))
+    return given
+
+
+def test_data_are_generated_without_a_gpu(
+    stub: list[execution._Task], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Whose name is not asked for either: that takes some of its memory."""
+    monkeypatch.setattr(execution, "choose_device", lambda _: torch.device("cuda"))
+    monkeypatch.setattr(torch.cuda, "is_available", lambda: True)
+    monkeypatch.setattr(torch.cuda, "get_device_name", lambda: pytest.fail("asked for the name"))
+    job = plan(load_manifest(DEMO, "smoke"))[0]
+    execution.run_job(job, execution.Execution(tmp_path, quiet=True), {})
+    (session,) = read_provenance(job.folder(tmp_path).path)["sessions"]
+    assert (stub[0].device.type, session["device"], session["machine"]["gpu"]) == ("cpu", "cpu", None)
+
+
+def test_what_a_job_computes_with_and_from_is_its_own(
+    stub: list[execution._Task], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    manifest = load_manifest(REPOSITORY / "experiments" / "fig10_ik_distracted.toml", None, ("compute.precision=tf32",))
+    job = plan(manifest)[0]
+    assert job.clip
+    clip = tmp_path / "clip.mp4"
+    clip.write_text("x")
+    rounded: list[bool] = []
+    monkeypatch.setattr(Clip, "locate", lambda *_: clip)
+    monkeypatch.setitem(execution._WORK, "generate", lambda _: rounded.append(torch.backends.cudnn.allow_tf32))
+    execution.run_job(job, execution.Execution(tmp_path, quiet=True), {})
+    assert rounded == [True]
+    assert read_provenance(job.folder(tmp_path).path)["video"] == {"name": job.clip.name, "sha256": file_sha256(clip)}
+
+
+@pytest.mark.parametrize(("before", "warned"), [(1, False), (2, True)])
+def test_another_number_of_threads_is_said(
+    before: int, warned: bool, stub: list[execution._Task], tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    manifest = load_manifest(DEMO, "smoke", ("conditions.ik.pretrain=none",))
+    job = plan(manifest)[0]
+    write_json(job.folder(tmp_path).partial / SESSIONS_FILE, [{"threads": before, "seconds": 1.0, "end": "done"}])
+    execution.run_job(job, execution.Execution(tmp_path, threads=1, quiet=True), {})
+    assert (f"{job.id} goes on with 1 threads after 2" in capsys.readouterr().err) == warned

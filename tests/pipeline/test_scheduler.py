@@ -1,6 +1,7 @@
 """Several processes on one folder of runs."""
 
 import json
+import signal
 import subprocess
 import sys
 from pathlib import Path
@@ -10,9 +11,10 @@ from unittest.mock import Mock
 import pytest
 from rich.progress import TaskID
 
+from rlpt.errors import BUSY_STATUS
 from rlpt.manifest import load_manifest
 from rlpt.pipeline.execution import Execution, threads_of
-from rlpt.pipeline.jobs import plan
+from rlpt.pipeline.jobs import Job, plan
 from rlpt.pipeline.scheduler import LocalScheduler, _Running, stage_command
 from rlpt.runs.files import write_json
 from rlpt.runs.interruption import Schedule
@@ -80,3 +82,68 @@ def test_as_many_jobs_run_as_were_asked_for_and_the_cores_allow(
         if scheduler._fits(job):
             scheduler._running.append(SimpleNamespace(job=job))  # type: ignore[arg-type]
     assert len(scheduler._running) == fit
+
+
+def test_the_cores_are_shared_among_as_many_jobs_as_a_stage_has(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("rlpt.pipeline.scheduler.available_cores", lambda: 12)
+    manifest = load_manifest(REPOSITORY / "experiments" / "fig08_ik.toml")
+    jobs = plan(manifest)
+    jobs[-1].folder(tmp_path).path.mkdir(parents=True)  # what is done counts too: the digits must not depend on it
+    scheduler = LocalScheduler(manifest, jobs, Execution(tmp_path), 4)
+    assert {job.stage: scheduler._threads[job.id] for job in jobs} == {"generate": 4, "pretrain": 4, "train": 3}
+
+
+def after_a_process(runs: Path, status: int, said: str) -> tuple[LocalScheduler, Job]:
+    """Returns a scheduler of one job, whose process has just ended with this status and said this, and the job."""
+    manifest = load_manifest(REPOSITORY / "experiments" / "demo.toml", "smoke")
+    job = plan(manifest)[0]
+    scheduler = LocalScheduler(manifest, [job], Execution(runs, quiet=True), 1)
+    scheduler._waiting.clear()
+    log = runs / "job.log"
+    log.write_text(said)
+    process = Mock(returncode=status, poll=lambda: status)
+    scheduler._running.append(_Running(job, process, TaskID(0), log, 0))
+    return scheduler, job
+
+
+@pytest.mark.parametrize(
+    ("status", "stopping", "outcome", "reason"),
+    [
+        (0, False, "paused", "run again to go on"),
+        (1, False, "failed", "it broke (see "),
+        (BUSY_STATUS, False, "", ""),
+        (-signal.SIGKILL, False, "failed", "killed, perhaps for lack of memory"),
+        (-signal.SIGTERM, False, "failed", "ended by SIGTERM"),
+        (-signal.SIGTERM, True, "paused", "run again to go on"),
+        (128 + signal.SIGTERM, True, "paused", "run again to go on"),
+    ],
+)
+def test_how_a_process_ended_says_what_became_of_its_job(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], status: int, stopping: bool, outcome: str, reason: str
+) -> None:
+    scheduler, job = after_a_process(tmp_path, status, "WARNING: of another kind\nrlpt: it broke\n")
+    if stopping:
+        scheduler._stop.make("SIGTERM")
+    scheduler._look_after_running(Mock())
+    assert scheduler._running == []
+    assert scheduler.outcome == ({outcome: 1, "done": 0} if outcome else {"done": 0})
+    assert scheduler._waiting == ([] if outcome else [job]), "what another process holds is waited for"
+    complaint = capsys.readouterr().err
+    assert complaint.startswith(f"{outcome}: {job.id}: {reason}") if outcome else complaint == ""
+
+
+def test_warnings_of_a_job_that_ran_are_passed_on(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    scheduler, job = after_a_process(tmp_path, 0, "progress\nWARNING: it has learned nothing\n")
+    job.folder(tmp_path).path.mkdir(parents=True)
+    scheduler._look_after_running(Mock())
+    assert capsys.readouterr().err == "WARNING: it has learned nothing\n"
+    assert scheduler.outcome == {"ran": 1, "done": 0}
+
+
+def test_a_job_that_another_process_finished_meanwhile_has_not_run_here(tmp_path: Path) -> None:
+    scheduler, job = after_a_process(tmp_path, BUSY_STATUS, "rlpt: another process has just finished this run\n")
+    job.folder(tmp_path).path.mkdir(parents=True)
+    scheduler._look_after_running(Mock())
+    assert (scheduler.outcome, scheduler._waiting) == ({"done": 1}, [])

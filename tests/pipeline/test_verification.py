@@ -98,6 +98,12 @@ def test_an_input_that_was_made_anew_is_noticed(runs: Path) -> None:
     assert "no longer there, so that it cannot be compared" in run_rlpt("verify", one(runs, "pretrain/ik-*")).stdout
 
 
+def test_a_run_under_another_s_name_is_noticed(runs: Path) -> None:
+    folder = one(runs, "generate/r*")
+    result = run_rlpt("verify", folder.rename(folder.with_name("renamed")))
+    assert (result.exit_code, f"the folder holds the run {folder.name}" in result.stdout) == (1, True)
+
+
 def test_what_is_no_run_is_refused(tmp_path: Path) -> None:
     result = run_rlpt("verify", tmp_path)
     assert (result.exit_code, result.stderr.count("\n")) == (2, 1)

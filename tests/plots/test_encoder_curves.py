@@ -35,11 +35,11 @@ def test_finished_encoders_are_drawn_and_the_same_files_give_the_same_figure(
         assert image.info["Description"] == f"profile smoke; {' '.join(ids)}"
 
 
-def drawn(manifest: Manifest, runs: Path, monkeypatch: pytest.MonkeyPatch) -> Figure:
-    """Returns the figure that would be saved."""
+def drawn(manifest: Manifest, runs: Path, monkeypatch: pytest.MonkeyPatch, *conditions: str) -> Figure:
+    """Returns the figure that would be saved of these conditions; of all, where none is named."""
     figures: list[Figure] = []
     monkeypatch.setattr(encoder_curves, "save_figure", lambda figure, *_: figures.append(figure))
-    draw_pretraining_curves(manifest, Selection(), runs)
+    draw_pretraining_curves(manifest, Selection(conditions=conditions), runs)
     return figures[0]
 
 
@@ -84,6 +84,24 @@ def test_an_encoder_has_the_name_and_colour_of_the_condition_that_uses_it(
     jobs = [job for job in plan(manifest) if job.stage == "pretrain"]
     found = panels(manifest, jobs, tmp_path, monkeypatch)
     assert found == {"": {"IK cheetah": COLOURS[1], "IK reacher": COLOURS[2], "IK walker": COLOURS[3]}}
+
+
+def test_a_solid_line_is_of_what_was_held_out(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    manifest = load_manifest(EXPERIMENTS / "fig08_ik.toml", "lite")
+    job = next(job for job in plan(manifest) if job.stage == "pretrain")
+    rows = "1,10,0.1,0.2\n2,20,0.3,0.25\n"
+    write_text(job.folder(tmp_path).partial / "epochs.csv", f"step,updates,train_r2,test_r2\n{rows}")
+    (axes,) = drawn(manifest, tmp_path, monkeypatch).axes
+    lines = {line.get_linestyle(): np.asarray(line.get_ydata()).tolist() for line in axes.lines}
+    assert lines == {"-": [0.2, 0.25], ":": [0.1, 0.3]}
+
+
+def test_a_selection_is_of_encoders_too(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    manifest = load_manifest(EXPERIMENTS / "fig08_ik.toml", "lite")
+    jobs = [job for job in plan(manifest) if job.stage == "pretrain"]
+    assert len(panels(manifest, jobs, tmp_path, monkeypatch)[""]) == 3
+    (legend,) = drawn(manifest, tmp_path, monkeypatch, "ik-reacher").legends
+    assert [text.get_text() for text in legend.get_texts()] == ["IK reacher"]
 
 
 def test_encoders_of_several_tasks_in_one_condition_have_panels_of_their_own(

@@ -58,6 +58,31 @@ def test_unfinished_runs_are_drawn_to_where_they_are(tmp_path: Path, monkeypatch
     assert "all on cheetah-run" in small_print
 
 
+def test_each_panel_has_its_own_task_s_smoothed_runs_and_their_mean(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    overrides = ("plot.smoothing=2", "environment.action_repeat=2", "train.random_steps=100")
+    manifest = load_manifest(FIGURE_8, "lite", overrides)
+    first, second, _ = reacher(manifest, "baseline")
+    write_finished_run(first.job, tmp_path, [0.0, 100.0, 200.0])
+    write_finished_run(second.job, tmp_path, [100.0, 200.0, 300.0])
+    (unfinished, *_) = curves(manifest, Selection(("walker-walk",), ("baseline",)))
+    stop_early(unfinished, tmp_path, [400.0, 800.0])
+    figure = drawn(manifest, tmp_path, monkeypatch)
+    lines = {
+        axes.get_title(): [returns for line in axes.lines if (returns := np.asarray(line.get_ydata()).tolist())]
+        for axes in figure.axes
+    }
+    assert lines == {
+        "reacher easy": [[0, 50, 150], [100, 150, 250], [50, 100, 200]],  # two runs, and their mean
+        "walker walk": [[400, 600], [400, 600]],  # one that is not finished stands for itself
+    }
+    band = figure.axes[0].collections[0].get_paths()[0].get_extents()
+    assert (band.y0, band.y1) == (0, 250)
+    assert {axes.get_xlabel() for axes in figure.axes} == {"agent steps (each 2 control steps)"}
+    assert "Moving average of 2 episodes" in " ".join(figure.get_supxlabel().split())
+
+
 def test_a_mean_ends_where_the_shortest_run_does() -> None:
     def shown(condition: str, seed: int, episodes: int) -> learning_curves._Shown:
         steps = pd.Series(range(1, episodes + 1)) * 250

@@ -213,4 +213,6 @@ def test_manifests_that_the_report_could_not_tell_apart_are_refused(tmp_path: Pa
     copied.write_bytes(original.read_bytes())
     result = CliRunner().invoke(main, ["report", str(original), str(copied), "--out", str(tmp_path / "report")])
     assert result.exit_code == 2
-    assert "2 manifests are called fig08_ik, which the report tells them apart by: rename them" in result.stderr
+    assert (
+        "2 manifests are called fig08_ik, and the report tells them apart by name: rename all but one" in result.stderr
+    )

@@ -12,6 +12,7 @@ from rlpt.report.claims import EXPECTATIONS, Claim, Comparison, Expectation, Gai
 from rlpt.report.verdicts import BOUNDARIES, VERDICTS, Verdict, combined, decide, judge
 from rlpt.results.published import load_published
 from rlpt.results.records import Classifier, DataSet, Run
+from rlpt.stats import seeds_to_exclude
 
 VALUE = st.floats(-500, 500)
 
@@ -81,6 +82,28 @@ def test_a_verdict_is_never_the_point_estimate_s() -> None:
     assert judge(claim(), data(*steady, *baseline)).verdict == "holds"
     lower = [replace(each, scores={"final": 100 + each.seed}) for each in steady]
     assert judge(claim(), data(*lower, *baseline)).verdict == "fails"
+
+
+@pytest.mark.parametrize(
+    ("expect", "distance"),
+    [("greater", 60), ("less", 60), ("gains_much", 40), ("gains_little", 40), ("equivalent", 40)],
+)
+def test_seeds_are_counted_to_the_nearest_value_that_decides(expect: Expectation, distance: float) -> None:
+    runs = [run("ik-walker", seed, final) for seed, final in ((1, 280), (2, 360), (3, 440))]
+    runs += [run("baseline", seed, 300) for seed in (1, 2, 3)]
+    comparison = claim().compare[0].model_copy(update={"expect": expect})
+    (found,) = judge(claim().model_copy(update={"compare": [comparison]}), data(*runs)).findings
+    assert found.seeds_needed == seeds_to_exclude(distance, 80)
+    assert found.probability is not None
+    assert found.probability.value == pytest.approx(2 / 3), "that the condition beats what it is compared with"
+
+
+def test_the_comparison_that_needs_most_seeds_says_how_many() -> None:
+    runs = [run("ik-walker", seed, final) for seed, final in ((1, 900), (2, 310), (3, 500))]
+    runs += [run("ik-walker", seed, final, "reacher-easy") for seed, final in ((1, 800), (2, -150), (3, 340))]
+    runs += [run("baseline", seed, 300, name) for seed in (1, 2, 3) for name in ("walker-walk", "reacher-easy")]
+    both = claim().compare[0].model_copy(update={"environments": ["walker-walk", "reacher-easy"]})
+    assert judge(claim().model_copy(update={"compare": [both]}), data(*runs)).power_note == "over 1,000"
 
 
 def test_seeds_settle_only_what_was_run() -> None:

@@ -237,3 +237,16 @@ def test_the_page_names_only_settings_that_decide_a_condition(tmp_path: Path) ->
     assert "\n- T = 5,000: generate.transitions = 5000, train.steps = 35000\n" in page
     assert "ik.input_range = 1" in page
     assert "imagenet." not in page
+
+
+def test_a_collection_can_be_collected_where_more_counts_as_small(
+    finished_runs: tuple[Manifest, Path], large_policies: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """What the first one left out is not there any more."""
+    jobs, kept = plan(finished_runs[0]), [tmp_path / "first", tmp_path / "second"]
+    collect_runs(jobs, large_policies, kept[0])
+    monkeypatch.setattr("rlpt.results.collection.LARGEST_FILE", LARGEST_FILE)
+    assert collect_runs(jobs, *kept) == {"finished": len(jobs)}
+    for job in jobs:
+        records = [(job.folder(place).path / "provenance.json").read_bytes() for place in kept]
+        assert records[0] == records[1]

@@ -1,6 +1,7 @@
 """Finished runs as an RO-Crate that a validator accepts."""
 
 import json
+import shutil
 from pathlib import Path
 from typing import Any
 
@@ -83,15 +84,45 @@ def test_a_crate_says_what_was_read_and_written(finished_runs: tuple[Manifest, P
     assert [name.partition("-s37")[0] for name in users] == ["#reacher-easy-from-ik-reacher-easy-t200"]
     assert [name[:5] for name in makers] == ["#ik-r", "#run"]
     assert all((tmp_path / "crate" / name).is_file() for name, entity in graph.items() if "File" in entity["@type"])
+    for job in plan(manifest):
+        for name, written in read_provenance(job.folder(runs).path)["outputs"].items():
+            assert graph[f"{job.stage}/{job.id}/{name}"]["sha256"] == written["sha256"]
+
+
+def test_actions_last_from_the_first_session_to_the_last(finished_runs: tuple[Manifest, Path], tmp_path: Path) -> None:
+    manifest, runs = finished_runs[0], shutil.copytree(finished_runs[1], tmp_path / "runs")
+    for day, job in enumerate(plan(manifest), 1):
+        path = job.folder(runs).path / "provenance.json"
+        record = json.loads(path.read_text())
+        (session,) = record["sessions"]
+        record["sessions"] = [
+            session | {key: f"2026-01-0{day}T{time}+00:00" for key, time in (("started", started), ("ended", ended))}
+            for started, ended in (("01:00:00", "01:30:00"), ("05:00:00", "05:30:00"))
+        ]
+        record["code"]["dirty"] = day == 1
+        path.write_text(json.dumps(record))
+    export_crate(manifest, plan(manifest), [], runs, tmp_path / "crate")
+    graph = graph_of(tmp_path / "crate")
+    first, *others = (graph[f"#{job.id}"] for job in plan(manifest))
+    assert (first["startTime"], first["endTime"]) == ("2026-01-01T01:00:00+00:00", "2026-01-01T05:30:00+00:00")
+    whole = graph["#run"]
+    assert (whole["startTime"], whole["endTime"]) == ("2026-01-01T01:00:00+00:00", "2026-01-04T05:30:00+00:00")
+    assert first["description"].endswith(", changed")
+    assert not any(action["description"].endswith(", changed") for action in others)
 
 
 def test_what_is_not_finished_or_damaged_is_not_exported(finished_runs: tuple[Manifest, Path], tmp_path: Path) -> None:
-    manifest, runs = finished_runs
+    manifest, runs = finished_runs[0], shutil.copytree(finished_runs[1], tmp_path / "runs")
     with pytest.raises(UsageError, match="nothing of it is finished"):
         export_crate(manifest, plan(manifest), [], tmp_path / "elsewhere", tmp_path / "crate")
     (tmp_path / "crate").mkdir()
     with pytest.raises(UsageError, match="exists already"):
         export_crate(manifest, plan(manifest), [], runs, tmp_path / "crate")
+    (table,) = runs.glob("train/*scratch*/episodes.csv")
+    table.write_text(table.read_text() + "250,1,1000.0\n")
+    with pytest.raises(UsageError, match=r"episodes\.csv: damaged: .* `rlpt verify "):
+        export_crate(manifest, plan(manifest), [], runs, tmp_path / "another")
+    assert not (tmp_path / "another").exists()
 
 
 def test_a_collection_is_exported_without_what_it_left_out(

@@ -1,18 +1,22 @@
 """Runs from folders as records, their agreement with the authors' logs, and their statistics."""
 
 import json
+from dataclasses import replace
+from itertools import product
 from pathlib import Path
 
 import numpy as np
 import pytest
+from scipy.stats import trim_mean
 
 from rlpt.errors import UsageError
 from rlpt.manifest import Manifest, load_manifest
 from rlpt.pipeline.jobs import curves
+from rlpt.report import agreement
 from rlpt.report.agreement import agreements, directions, encoder_outcomes
 from rlpt.report.summaries import across_tasks, condition_summaries
 from rlpt.results.published import load_published
-from rlpt.results.records import DataSet, figure_number, load_runs
+from rlpt.results.records import DataSet, Run, figure_number, load_runs
 from rlpt.results.run_files import read_returns
 from tests.conftest import REPOSITORY, write_finished_run
 
@@ -95,6 +99,36 @@ def test_unfinished_runs_are_left_out_and_folders_add_up(tmp_path: Path) -> None
     assert load_runs([manifest], [tmp_path / "nowhere"], "Ours").runs == ()
 
 
+def test_of_a_run_that_several_folders_have_the_first_counts(tmp_path: Path) -> None:
+    manifest = load_manifest(FIGURE_8)
+    one, other = tmp_path / "one", tmp_path / "other"
+    write_finished_run(curves(manifest)[0].job, one, [1.0])
+    write_finished_run(curves(manifest)[0].job, other, [2.0])
+    for folders, final in (([one, other], 1), ([other, one], 2)):
+        (run,) = load_runs([manifest], folders, "Ours").runs
+        assert run.scores["final"] == final
+
+
+def test_a_curve_is_smoothed_as_its_manifest_says(tmp_path: Path) -> None:
+    manifest = load_manifest(FIGURE_8, None, ("plot.smoothing=2",))
+    write_finished_run(curves(manifest)[0].job, tmp_path, [0.0, 100.0, 200.0])
+    (run,) = load_runs([manifest], [tmp_path], "Ours").runs
+    assert run.curve["smoothed"].tolist() == [0, 50, 150]
+
+
+def test_runs_behind_several_videos_are_repetitions_of_their_own(tmp_path: Path) -> None:
+    manifest = load_manifest(FIGURE_8.with_name("fig10_ik_distracted.toml"))
+    for number, curve in enumerate(curves(manifest)):
+        write_finished_run(curve.job, tmp_path, [float(number)])
+    data = load_runs([manifest], [tmp_path], "Ours")
+    scores = data.scores("final", 10, manifest.name, "reacher-easy", ["ik"])
+    (seed,) = manifest.seeds
+    assert set(scores) == {(seed, "0"), (seed, "1"), (seed, "99")}
+    assert len(set(scores.values())) == 3
+    behind = {(encoder.environment, encoder.video) for encoder in data.encoders}
+    assert behind == set(product(manifest.environments, ("0", "1", "99")))
+
+
 def test_a_run_that_several_manifests_share_counts_once(tmp_path: Path) -> None:
     manifests = [load_manifest(FIGURE_8), load_manifest(FIGURE_8.with_name("fig11_budget.toml"))]
     write_finished_run(curves(manifests[0])[0].job, tmp_path, [1.0])
@@ -152,6 +186,7 @@ def test_agreement_with_the_authors_is_by_interval(tmp_path: Path) -> None:
     assert by_place["cheetah-run", "Baseline"].same == "holds"  # 302 against 319 ± 27
     assert by_place["reacher-easy", "Baseline"].same == "undecided"  # 302 against 295, but their seeds scatter by ± 160
     assert by_place["cheetah-run", "IK reacher"].same == "fails"  # 802 against 287 ± 15
+    assert by_place["cheetah-run", "IK reacher"].difference.value == pytest.approx(802.7 - 287, abs=1)
     assert not any(each.difference.paired for each in found)
 
 
@@ -165,6 +200,23 @@ def test_scaled_down_runs_are_compared_in_direction_only(tmp_path: Path) -> None
     reacher, walker = found["reacher-easy", "IK reacher"], found["walker-walk", "IK walker"]
     assert (reacher.theirs, reacher.ours, walker.theirs, walker.ours) == ("up", "up", "undecided", "down")
     assert (reacher.steps, reacher.theirs_then) == (25_000, "undecided")  # +454 [−118, 1,025]
+
+
+def test_the_authors_curves_are_read_where_each_of_our_runs_ends(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Under a budget a pretrained run has fewer steps than its baseline."""
+    asked: set[tuple[str, int]] = set()
+    smoothed = agreement._smoothed
+
+    def noted(run: Run, steps: int) -> float:
+        asked.add((run.condition, steps))
+        return smoothed(run, steps)
+
+    monkeypatch.setattr(agreement, "_smoothed", noted)
+    manifest = load_manifest(FIGURE_8.with_name("fig11_budget.toml"), "lite")
+    directions(finish(manifest, tmp_path), load_published())
+    assert asked == {("t0", 40_000), ("t5000", 35_000), ("t10000", 30_000), ("t20000", 20_000)}
 
 
 def test_encoders_stand_beside_what_they_led_to(tmp_path: Path) -> None:
@@ -200,9 +252,26 @@ def test_statistics_of_an_experiment(tmp_path: Path) -> None:
     assert better.speed.reached == 3
     assert worse.speed is not None
     assert (worse.speed.reached, worse.speed.steps.value) == (0, 80_000)
+    assert better.probability is not None
+    assert worse.probability is not None
+    assert (better.probability.value, worse.probability.value) == (1, 0)
     (across, *_) = across_tasks(runs)
     assert (across.tasks, across.mean.count) == (3, 9)
     assert across.mean.low < across.iqm.value < across.mean.high
+    uneven = [replace(run, scores={"final": 1000.0}) if run.environment == "walker-walk" else run for run in runs]
+    (across, *_) = across_tasks(uneven)
+    finals = [run.scores["final"] for run in uneven if run.condition == across.condition]
+    assert across.iqm.value == pytest.approx(trim_mean(finals, 0.25)) != pytest.approx(across.mean.value)
+
+
+def test_a_threshold_is_reached_by_the_smoothed_return(tmp_path: Path) -> None:
+    manifest = load_manifest(FIGURE_8, None, ("environments=['reacher-easy']",))
+    for curve in curves(manifest):
+        write_finished_run(curve.job, tmp_path, [300.0] * 60 if curve.condition == "baseline" else [0.0, 500.0] * 30)
+    rows = condition_summaries(list(load_runs([manifest], [tmp_path], "Ours").runs))
+    (speed,) = (row.speed for row in rows if row.label == "IK reacher")
+    assert speed is not None
+    assert (speed.reached, speed.steps.value) == (0, 80_000)
 
 
 def test_a_figure_s_number_is_in_its_manifest_s_name() -> None:

@@ -1,19 +1,16 @@
 """Run folders: complete or absent, one process at a time."""
 
 import json
-import os
 import shutil
 from pathlib import Path
 
 import pytest
-import torch
 import yaml
 
 from rlpt.errors import Busy, UsageError
 from rlpt.manifest import Manifest
 from rlpt.pipeline.execution import unfinished
 from rlpt.pipeline.jobs import plan
-from rlpt.runs.files import whole_file, whole_folder, write_safetensors, write_text
 from rlpt.runs.folder import CHECKPOINT_FILE, RunFolder
 from rlpt.runs.interruption import Paused
 
@@ -55,13 +52,13 @@ def test_a_failed_run_says_why_and_can_be_repeated(tmp_path: Path) -> None:
 
 def test_an_interrupted_run_is_paused_and_every_session_is_remembered(tmp_path: Path) -> None:
     folder = RunFolder(tmp_path, "train", "a-1")
-    for _ in range(2):
-        with pytest.raises(Paused), folder.claim({}, {}, {"device": "cpu"}):
-            raise Paused
-        assert folder.state() == "paused"
+    for end in (Paused, KeyboardInterrupt, SystemExit):
+        with pytest.raises(end), folder.claim({}, {}, {"device": "cpu"}):
+            raise end
+        assert (folder.state(), folder.error()) == ("paused", "")
     with folder.claim({}, {}, {"device": "cpu"}) as work:
         (work / CHECKPOINT_FILE).write_text("the job's")
-    assert len(json.loads((folder.path / "provenance.json").read_text())["sessions"]) == 3
+    assert len(json.loads((folder.path / "provenance.json").read_text())["sessions"]) == 4
     assert sorted(path.name for path in folder.path.iterdir()) == ["provenance.json", "settings.yaml"]
 
 
@@ -96,15 +93,25 @@ def test_a_runs_folder_that_cannot_be_made_is_refused(tmp_path: Path) -> None:
         pass
 
 
-def test_a_file_appears_whole_or_not_at_all(tmp_path: Path) -> None:
-    path = tmp_path / "folder" / "file.txt"
-    write_text(path, "first")
-    with pytest.raises(RuntimeError), whole_file(path) as aside:
-        aside.write_text("half")
-        assert path.read_text() == "first"
-        raise RuntimeError
-    assert path.read_text() == "first"
-    assert list(path.parent.iterdir()) == [path]
+def test_a_run_is_on_the_disk_before_it_has_its_name_and_keeps_its_checkpoint_until_then(
+    tmp_path: Path, disk_events: list[tuple[str, str]], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    folder = RunFolder(tmp_path, "train", "a-1")
+    replace = Path.replace
+
+    def killed(path: Path, target: Path) -> Path:
+        if path == folder.partial:
+            raise KeyboardInterrupt
+        return replace(path, target)
+
+    monkeypatch.setattr(Path, "replace", killed)
+    with pytest.raises(KeyboardInterrupt), folder.claim({}, {}, {"device": "cpu"}) as work:
+        (work / "tensorboard").mkdir()
+        for name in ("result.txt", "tensorboard/events", CHECKPOINT_FILE):
+            (work / name).write_text("x")
+    assert (folder.partial / CHECKPOINT_FILE).exists()
+    synced = {path for event, path in disk_events if event == "sync"}
+    assert {str(folder.partial / name) for name in ("result.txt", "tensorboard/events", "tensorboard", "")} <= synced
 
 
 def test_a_run_that_another_machine_has_just_finished_is_not_done_again(
@@ -120,27 +127,18 @@ def test_a_run_that_another_machine_has_just_finished_is_not_done_again(
     assert sorted(path.name for path in folder.path.parent.iterdir()) == [".a-1.lock", "a-1"]
 
 
-@pytest.mark.parametrize("umask", [0o022, 0o002, 0o077])
-def test_files_and_folders_are_as_open_as_the_umask_says(tmp_path: Path, umask: int) -> None:
-    before = os.umask(umask)
-    try:
-        write_text(tmp_path / "a.txt", "x")
-        write_safetensors(tmp_path / "d.safetensors", {"x": torch.zeros(1)})
-        with whole_folder(tmp_path / "b") as aside:
-            (aside / "c.txt").write_text("x")
-    finally:
-        os.umask(before)
-    modes = [(tmp_path / name).stat().st_mode & 0o777 for name in ("a.txt", "d.safetensors", "b", "b/c.txt")]
-    assert modes == [0o666 & ~umask, 0o666 & ~umask, 0o777 & ~umask, 0o666 & ~umask]
-    assert sorted(path.name for path in tmp_path.iterdir()) == ["a.txt", "b", "d.safetensors"]
-
-
-def test_what_is_in_the_way_of_a_run_is_named(tmp_path: Path) -> None:
+@pytest.mark.parametrize("kind", ["file", "link"])
+@pytest.mark.parametrize("name", ["a-1", "a-1.partial"])
+def test_what_is_in_the_way_of_a_run_is_named(tmp_path: Path, name: str, kind: str) -> None:
     folder = RunFolder(tmp_path, "train", "a-1")
     folder.path.parent.mkdir()
-    folder.path.touch()
+    place = folder.path.with_name(name)
+    if kind == "file":
+        place.touch()
+    else:
+        place.symlink_to("gone")
     with (
-        pytest.raises(UsageError, match=r"a-1: is in the way of a run's folder: move it away"),
+        pytest.raises(UsageError, match=rf"{name}: is in the way of a run's folder: move it away"),
         folder.claim({}, {}, {"device": "cpu"}),
     ):
         pass

@@ -1,4 +1,5 @@
 import os
+import re
 import shlex
 import subprocess
 from pathlib import Path
@@ -78,6 +79,15 @@ def test_a_script_asks_for_what_is_set_and_for_nothing_else(tmp_path: Path) -> N
     assert f"runs={shlex.quote(str(tmp_path / 'my runs'))}" in text
     assert subprocess.run(["bash", "-n"], input=text, text=True, check=False).returncode == 0
     assert "--gres" not in script("generate", Execution(tmp_path), wanted)
+
+
+@pytest.mark.parametrize(
+    ("stage", "told", "threads"), [("pretrain", 0, 8), ("generate", 0, 8), ("train", 0, 2), ("train", 3, 3)]
+)
+def test_a_lone_job_has_all_cores_unless_told_otherwise(tmp_path: Path, stage: str, told: int, threads: int) -> None:
+    text = script(stage, Execution(tmp_path, threads=told), SlurmSettings(cpus=8, runs_per_gpu=4))
+    assert text.count("--threads=") == 1
+    assert re.search(rf" --threads={threads}\b", text)
 
 
 @pytest.mark.parametrize(

@@ -1,3 +1,4 @@
+import json
 from pathlib import Path
 
 import pytest
@@ -65,6 +66,49 @@ def test_jobs_in_the_queue_that_need_what_is_new_are_named(slurm: Path, tmp_path
 def test_jobs_that_wait_for_what_is_new_are_not(slurm: Path, tmp_path: Path, jobs: list[Job]) -> None:
     submission = submit(load_manifest(DEMO, "smoke"), jobs, Execution(tmp_path), SlurmSettings())
     assert (len(submission.arrays), submission.queued, submission.stranded) == (4, 0, [])
+
+
+def test_an_array_waits_for_those_that_make_its_inputs(slurm: Path, tmp_path: Path, jobs: list[Job]) -> None:
+    """By Slurm's numbers, of what was submitted before it and of what is in the queue already."""
+    answers(slurm / "sbatch", f'cat >/dev/null; echo "$@" >>{slurm}/asked; echo $((7 + $(wc -l <{slurm}/asked)))')
+    generate, pretrain, scratch, after = jobs
+    in_queue(slurm, tmp_path, 6, [generate.id])
+    submission = submit(load_manifest(DEMO, "smoke"), jobs, Execution(tmp_path), SlurmSettings())
+    numbers = {array.tasks[0][0].id: number for number, array in submission.arrays.items()}
+    asked = dict(zip(numbers, (slurm / "asked").read_text().splitlines(), strict=True))
+    assert asked == {
+        pretrain.id: "--parsable --dependency=afterany:6",
+        scratch.id: "--parsable",
+        after.id: f"--parsable --dependency=afterany:{numbers[pretrain.id]}",
+    }
+
+
+def test_a_note_says_which_jobs_each_task_has_and_logs_have_a_folder(slurm: Path, tmp_path: Path) -> None:
+    """Slurm makes none: a task whose log cannot be opened fails."""
+    manifest = load_manifest(DEMO, "smoke", ("seeds=[37,42]",))
+    submission = submit(manifest, plan(manifest), Execution(tmp_path), SlurmSettings())
+    assert max(len(array.tasks) for array in submission.arrays.values()) == 2
+    for number, array in submission.arrays.items():
+        note = json.loads((tmp_path / "slurm" / f"{number}.json").read_text())
+        assert note["tasks"] == [[job.id for job in task] for task in array.tasks]
+    assert (tmp_path / "logs" / "slurm").is_dir()
+
+
+def test_nobody_else_submits_meanwhile_and_ended_arrays_are_forgotten(
+    slurm: Path, tmp_path: Path, jobs: list[Job]
+) -> None:
+    note = write_note(tmp_path, 3, [["ended"]])
+    lock = f"flock --shared --nonblock {tmp_path}/slurm/.lock true && touch {slurm}/unlocked"
+    answers(slurm / "sbatch", f"cat >/dev/null; {lock}; touch {slurm}/asked; echo 8")
+    submit(load_manifest(DEMO, "smoke"), jobs[:1], Execution(tmp_path), SlurmSettings())
+    assert (slurm / "asked").exists()
+    assert not (slurm / "unlocked").exists()
+    assert not note.exists()
+
+
+def test_another_manifest_s_jobs_in_the_queue_are_not_counted(slurm: Path, tmp_path: Path, jobs: list[Job]) -> None:
+    in_queue(slurm, tmp_path, 6, ["another-manifest-s-job"], [jobs[0].id])
+    assert submit(load_manifest(DEMO, "smoke"), jobs, Execution(tmp_path), SlurmSettings()).queued == 1
 
 
 @pytest.mark.parametrize(("free", "warned"), [(1, True), (10**15, False)])
