@@ -84,15 +84,21 @@ def test_a_time_limit_ends_the_episode_without_ending_its_value() -> None:
     env.close()
 
 
-def test_actions_are_scaled_to_the_tasks_range(monkeypatch: pytest.MonkeyPatch) -> None:
+@pytest.mark.parametrize(
+    ("lowest", "highest", "applied"),
+    [([0.0, -4.0], [1.0, 2.0], [0.75, -2.5]), ([-1, -1], [2, 1], [1.25, -0.5]), ([-1, -2], [1, 1], [0.5, -1.25])],
+)
+def test_actions_are_scaled_to_the_tasks_range(
+    lowest: list[float], highest: list[float], applied: list[float], monkeypatch: pytest.MonkeyPatch
+) -> None:
     """No task of the suite has limits other than ±1, so one is given some."""
-    limits = specs.BoundedArray((2,), np.float64, [0.0, -4.0], [1.0, 2.0])
+    limits = specs.BoundedArray((2,), np.float64, lowest, highest)
     monkeypatch.setattr(control.Environment, "action_spec", lambda self: limits)
     env = PixelEnvironment("reacher-easy", SMALL)
     assert (env.action_spec().minimum, env.action_spec().maximum) == (-1, 1)
     env.reset()
     env.step(np.array([0.5, -0.5]))
-    np.testing.assert_allclose(env.physics.control(), [0.75, -2.5])
+    np.testing.assert_allclose(env.physics.control(), applied)
     env.close()
 
 

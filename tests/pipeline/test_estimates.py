@@ -82,3 +82,14 @@ def test_pretraining_on_a_part_of_the_transitions_takes_as_many_updates_as_these
     kept = {4_750: 45, 9_500: 50, 19_000: 50}  # of 5,000, 10,000 and 20,000; for so many epochs
     expected = {epochs * -(-transitions // 128) for transitions, epochs in kept.items()}
     assert {steps(job) for job in jobs if job.stage == "pretrain"} == expected
+
+
+def test_what_was_not_measured_is_estimated_on_the_safe_side() -> None:
+    """A video leaves little to compress; a task of another domain may be as hard to compress as any."""
+    distracted = DEMO.with_name("fig10_ik_distracted.toml")
+    (plain, *_), (behind, *_) = PAPER, plan(load_manifest(distracted))
+    assert behind.clip
+    assert behind.environment == plain.environment == "cheetah-run"
+    assert disk_bytes(behind) > 3 * disk_bytes(plain)
+    other = plan(load_manifest(distracted, None, ("environments=['hopper-hop']", "videos=[]")))[0]
+    assert disk_bytes(other) == max(disk_bytes(job) for job in PAPER if job.stage == "generate")

@@ -30,7 +30,9 @@ def stop_early(manifest: Manifest, runs: Path, episodes: int) -> Path:
     rows = "".join(f"{250 * number},{number},1.0\n" for number in range(1, episodes + 1))
     write_text(folder.partial / "episodes.csv", f"step,episode,return\n{rows}{250 * episodes + 250},")
     write_text(folder.partial / "settings.yaml", "stage: train\n")
-    write_json(folder.partial / "sessions.json", [{"started": "2026-01-01T00:00:00+00:00", "commit": "0123456789ab"}])
+    session = {"started": "2026-01-01T00:00:00+00:00", "commit": "0123456789ab"}
+    session["end"] = f"UsageError: {runs}/pretrain/x: not there"
+    write_json(folder.partial / "sessions.json", [session])
     (folder.partial / "replay.frames").write_bytes(b"large")
     return folder.partial
 
@@ -93,6 +95,8 @@ def test_an_unfinished_run_is_kept_to_where_it_got_and_replaced_when_it_gets_on(
     stop_early(manifest, runs, 4)
     assert collect_runs([job], runs, out)["unfinished"] == 1
     assert (kept / "episodes.csv").read_text().endswith("1000,4,1.0\n")
+    (session,) = json.loads((kept / "sessions.json").read_text())
+    assert session["end"] == "UsageError: pretrain/x: not there", "without the folder of runs"
     stop_early(manifest, runs, 1)  # begun anew, elsewhere
     assert collect_runs([job], runs, out)["unfinished"] == 0
 

@@ -11,7 +11,7 @@ from click.testing import CliRunner
 from rlpt.cli import main
 from rlpt.errors import UsageError
 from rlpt.runs.files import whole_file
-from rlpt.slurm.queue import Queue, user
+from rlpt.slurm.queue import Queue, QueuedTask, user
 from tests.conftest import REPOSITORY
 from tests.slurm.conftest import answers, write_note
 
@@ -136,3 +136,12 @@ def test_tasks_are_listed_one_by_one_and_wait_for_all_arrays(answer: Path, tmp_p
     (tmp_path / "slurm").mkdir()
     Queue(tmp_path).submit("#!/bin/sh\n", [["one"]], ["7", "8"])
     assert "--dependency=afterany:7:8" in (tmp_path / "asked").read_text().split()
+
+
+def test_the_user_s_preferences_do_not_spare_a_task_from_being_cancelled(
+    answer: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    answers(answer.parent / "scancel", f'echo "$@" >{tmp_path}/asked; env | grep -c ^SCANCEL_ >>{tmp_path}/asked; true')
+    monkeypatch.setenv("SCANCEL_STATE", "RUNNING")
+    Queue(tmp_path).cancel([QueuedTask("7", 1, "PENDING", user(), "(Resources)")])
+    assert (tmp_path / "asked").read_text().splitlines() == ["7_1", "0"]
