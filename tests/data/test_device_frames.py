@@ -48,7 +48,7 @@ def test_a_device_cuts_the_stacks_that_the_host_cuts(
 
 
 @NEEDS_CUDA
-def test_frames_beyond_2_gib_are_found() -> None:
+def test_a_gpu_finds_frames_beyond_2_gib() -> None:
     """A run of the paper's size has 80,000 frames of 30,000 bytes: more than a 32-bit offset reaches."""
     frames, size, crop = 75_000, 100, 84
     held = DeviceFrames(frames, size, torch.device("cuda"))
