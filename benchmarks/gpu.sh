@@ -2,33 +2,44 @@
 # Checks and measures everything that needs a GPU, the most telling first: bash benchmarks/gpu.sh FOLDER [STEP ...]
 #
 # Each step has a time limit and is on its own: what fails or takes too long leaves the others alone. FOLDER gets
-# steps.txt, a log of each step and the benchmarks' rows as JSON.
+# steps.txt, a log of each step and the benchmarks' rows as JSON. Exit status: 0 all steps went well, 1 one did not.
 #   LIMIT=540       seconds after which no step begins, and the one that runs is cut off   (default: none)
 #   PYTHON=python3  the interpreter that has rlpt's packages                              (default: .venv/bin/python)
 set -u
-cd "$(dirname "$0")/.."
 folder=$(realpath -m "${1:?usage: bash benchmarks/gpu.sh FOLDER [STEP ...]}")
 shift
-chosen=" $* "
+cd "$(dirname "$0")/.." || exit
 python=${PYTHON:-.venv/bin/python}
 limit=${LIMIT:-86400}
+declare -A chosen=()
+for name in "$@"; do chosen[$name]=1; done
+all=$((${#chosen[@]} == 0))
+failed=0
+
+"$python" -c "import sys, torch; sys.exit(not torch.cuda.is_available())" >/dev/null || {
+  echo "gpu.sh: PyTorch sees no CUDA device, or $python has no PyTorch: \`rlpt doctor\` says more" >&2
+  exit 1
+}
 mkdir -p "$folder"
 
 step() { # NAME SECONDS COMMAND...: unless other steps are chosen
   local name=$1 seconds=$2 left=$((limit - SECONDS)) begun=$SECONDS status
   shift 2
-  [[ $chosen == "  " || $chosen == *" $name "* ]] || return 0
+  ((all)) || [[ ${chosen[$name]:-} ]] || return 0
+  unset "chosen[$name]"
   if ((left <= 0)); then
     echo "$name: not begun, the time is over" | tee -a "$folder/steps.txt"
+    failed=1
     return 0
   fi
   timeout --kill-after=10 $((seconds < left ? seconds : left)) "$@" >"$folder/$name.out" 2>"$folder/$name.log" </dev/null
   status=$?
+  ((status == 0)) || failed=1
   echo "$name: exit status $status after $((SECONDS - begun)) s" | tee -a "$folder/steps.txt"
 }
 
 tests() { # NAME SECONDS FILE: those of a file that need a GPU, in a process of their own, since an error may spoil it
-  step "$1" "$2" "$python" -m pytest -n 0 -x -q --tb=long -k "cuda or gpu" "$3"
+  step "$1" "$2" "$python" -m pytest -n 0 -x -q --tb=long -m gpu "$3"
 }
 
 bench() { # NAME SECONDS ROW [PRECISION]
@@ -54,3 +65,9 @@ step forms 90 "$python" -m benchmarks.convolution_forms --device cuda
 bench imagenet_step 90 imagenet_step
 bench render 90 render
 bench env_step 90 env_step
+
+for name in "${!chosen[@]}"; do
+  echo "gpu.sh: no step is called $name" >&2
+  failed=1
+done
+exit "$failed"

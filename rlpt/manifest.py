@@ -230,10 +230,13 @@ def _resolved(path: Path, name: str, layers: Layers, document: _Document) -> Res
                 f"--set generate.transitions: conditions.{name} of {path} has pretrain_steps, which decides T: "
                 f"--set conditions.{name}.pretrain_steps=... instead"
             )
-        if "transitions" in condition.generate:
-            raise UsageError(
-                f"{path}: conditions.{name}: generate.transitions: pretrain_steps decides T: set pretrain_steps alone"
-            )
+        for layer in ordered:
+            given = layer.table.get("generate", {}).get("transitions")
+            if given and layer.origin.endswith(f": conditions.{name}"):
+                raise UsageError(
+                    f"{layer.origin}: generate.transitions = {given}: pretrain_steps = {condition.pretrain_steps} "
+                    "decides T: set that alone"
+                )
     return _with_pretraining(path, name, condition, settings, document.budget)
 
 

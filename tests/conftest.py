@@ -32,8 +32,7 @@ REFERENCE = Path(os.environ.get("RLPT_REFERENCE", REPOSITORY.parent / "shared" /
 hypothesis_settings.register_profile("untimed", deadline=None)
 hypothesis_settings.load_profile("untimed")
 
-NEEDS_CUDA = pytest.mark.skipif(not torch.cuda.is_available(), reason="needs a CUDA device")
-DEVICES = ["cpu", pytest.param("cuda", marks=NEEDS_CUDA)]
+DEVICES = ["cpu", pytest.param("cuda", marks=pytest.mark.gpu)]
 
 MINIMAL = """
 title = "t"
@@ -48,6 +47,13 @@ label = "IK"
 pretrain = "ik"
 """
 "A manifest with a baseline and a pretrained condition, to which a test can add."
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Skips what needs a GPU where there is none."""
+    for item in items:
+        if item.get_closest_marker("gpu") and not torch.cuda.is_available():
+            item.add_marker(pytest.mark.skip(reason="needs a CUDA device"))
 
 
 @pytest.fixture(autouse=True)

@@ -14,7 +14,6 @@ from rlpt.data.replay import ReplayBuffer
 from rlpt.envs.pixels import PixelEnvironment, action_size
 from rlpt.pipeline.arithmetic import computing
 from rlpt.settings import Precision, Settings
-from tests.conftest import NEEDS_CUDA
 
 _STEPS = 40
 
@@ -37,7 +36,7 @@ def replayed_batch(settings: Settings) -> Batch:
 
 @pytest.mark.parametrize(
     ("device", "precision"),
-    [("cpu", "float32"), *(pytest.param("cuda", name, marks=NEEDS_CUDA) for name in LOSS_TOLERANCE)],
+    [("cpu", "float32"), *(pytest.param("cuda", name, marks=pytest.mark.gpu) for name in LOSS_TOLERANCE)],
 )
 def test_an_update_is_the_plain_implementation_s(device: str, precision: Precision) -> None:
     """Every loss of one update is that of separate, contiguous, eager passes: in float32 within 1e-4.

@@ -36,13 +36,13 @@ from rlpt.runs.folder import TEMPORARY_FILES
 from rlpt.runs.interruption import Checkpoints, Paused, Schedule, StopRequest, stopping_on_signals
 from rlpt.settings import EncoderSettings, ImageNetSettings, Settings
 from rlpt.train import Training
-from tests.conftest import NEEDS_CUDA, REPOSITORY, no_checkpoints, silent
+from tests.conftest import REPOSITORY, no_checkpoints, silent
 
 CPU = torch.device("cpu")
 VIDEO = np.random.default_rng(0).integers(0, 256, (7, 24, 24, 3), dtype=np.uint8)
 
 STOPPED_OR_KILLED = pytest.mark.parametrize("killed", [False, True], ids=["stopped", "killed"])
-ON_A_GPU = pytest.param(1, "cuda", marks=NEEDS_CUDA)
+ON_A_GPU = pytest.param(1, "cuda", marks=pytest.mark.gpu)
 
 Stage = Callable[[Path, Checkpoints], object]
 

@@ -108,10 +108,12 @@ def status_table(
     table.add_column("")
     table.add_column("for")
     count: Counter[str] = Counter()
+    waiting = 0
     for job in jobs:
         folder = job.folder(runs)
         state = folder.state()
         count[state] += 1
+        waiting += job.id in queued and state != "done"
         note = escape(folder.error()) if state == "failed" else ""
         if state in ("running", "paused") and (progress := progress_of(job, runs)):
             note = "{:,} of {:,}  {}".format(*progress)
@@ -120,7 +122,6 @@ def status_table(
         table.add_row(f"[{_STYLES[state]}]{state}[/]", *place, job.stage, job.id, note, ", ".join(conditions[job.id]))
     console = _console()
     _print(console, table, "for")
-    waiting = sum(job.id in queued and not job.folder(runs).is_done() for job in jobs)
     sums = [
         *(f"{number} {state}" for state, number in count.items()),
         *([f"{waiting} in the queue"] if waiting else []),

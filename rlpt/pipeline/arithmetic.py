@@ -26,9 +26,8 @@ def computing(precision: Precision, deterministic: bool = False) -> Iterator[Non
     cudnn.allow_tf32 = matmul.allow_tf32 = precision == "tf32"
     cudnn.benchmark = not deterministic
     if deterministic:
-        os.environ.setdefault(
-            "CUBLAS_WORKSPACE_CONFIG", ":4096:8"
-        )  # read once, at the first product: else changing bits
+        # Without it cuBLAS gives changing bits. It is read once, at a process's first matrix product.
+        os.environ.setdefault("CUBLAS_WORKSPACE_CONFIG", ":4096:8")
     torch.use_deterministic_algorithms(deterministic)
     try:
         yield

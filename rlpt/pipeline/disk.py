@@ -1,5 +1,6 @@
 """Is there room for what is about to run?"""
 
+import os
 import shutil
 from collections.abc import Sequence
 from contextlib import suppress
@@ -38,9 +39,10 @@ def _working_bytes(job: Job) -> int:
 
 def _used_bytes(folder: Path) -> int:
     used = 0
-    for file in folder.glob("*"):
-        with suppress(FileNotFoundError):  # another process may be at work there
-            used += file.stat().st_blocks * 512
+    for place, _, names in os.walk(folder):
+        for name in names:
+            with suppress(FileNotFoundError):  # another process may be at work there
+                used += Path(place, name).lstat().st_blocks * 512
     return used
 
 

@@ -75,8 +75,8 @@ class LocalScheduler:
         """Runs until nothing is left or the time limit is over.
 
         Returns:
-            How many jobs were "done" before, "ran" well, were "paused", "failed", or were "skipped" because an input
-            did not come.
+            How many jobs were "done" before or by another process, "ran" well, were "paused", "failed", or were
+            "skipped" because an input did not come.
         """
         with progress_display(self._execution.quiet) as display:
             overall = display.add_task("all jobs", total=self._total, note="")

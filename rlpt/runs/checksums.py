@@ -70,13 +70,16 @@ def file_sha256(path: Path) -> str:
 
 
 def checksums(folder: Path, without: Iterable[str] = ()) -> dict[str, dict[str, Any]]:
-    """Returns "bytes" and "sha256" of every file below `folder`, by its path there, but of its record and `without`."""
+    """Returns "bytes" and "sha256" of every file below `folder`, by its path there.
+
+    But of its record, of what is called as one of `without`, and of what is hidden, as a leftover is.
+    """
     left_out = {PROVENANCE_FILE, *without}
     files = sorted(path for path in folder.rglob("*") if path.is_file() and path.name not in left_out)
     return {
         path.relative_to(folder).as_posix(): {"bytes": path.stat().st_size, "sha256": file_sha256(path)}
         for path in files
-        if not path.name.startswith(".")
+        if not any(part.startswith(".") for part in path.relative_to(folder).parts)
     }
 
 

@@ -30,9 +30,9 @@ def whole_file(path: Path) -> Iterator[Path]:
     """
     path.parent.mkdir(parents=True, exist_ok=True)
     folder = _aside(path)
-    folder.mkdir()
     aside = folder / path.name
     try:
+        folder.mkdir()
         aside.touch()
         permissions = aside.stat().st_mode
         yield aside
@@ -54,7 +54,7 @@ def remove_leftovers(folder: Path, beginning: str = "") -> None:
     """Deletes what was being written there when a process was killed, as far as the names begin like this."""
     for leftover in folder.glob(f"{TEMPORARY_PREFIX}{glob.escape(beginning)}*"):
         if leftover.is_dir():
-            shutil.rmtree(leftover, ignore_errors=True)
+            shutil.rmtree(leftover)
         else:
             leftover.unlink(missing_ok=True)
 

@@ -101,7 +101,7 @@ class Queue:
         return {file.stem: note for file in self._files() if (note := _read_note(file))}
 
     def _files(self) -> Iterator[Path]:
-        return self._records.glob("[0-9]*.json")  # one that is being written has another name
+        return self._records.glob("[0-9]*.json")  # one that is being written lies in a folder of its own
 
     def _file(self, array: str) -> Path:
         return self._records / f"{array}.json"

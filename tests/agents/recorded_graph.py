@@ -66,9 +66,11 @@ class Event:
     """
 
     pending: ClassVar[list["Event"]] = []
+    pending_at_waits: ClassVar[list[int]] = []
 
     def synchronize(self) -> None:
         """Is what the host has waited for, with all that was handed over before."""
+        self.pending_at_waits.append(len(self.pending))
         del self.pending[: self.pending.index(self) + 1]
 
 
@@ -100,6 +102,7 @@ class _Pool:
 def record_on_the_cpu(monkeypatch: pytest.MonkeyPatch) -> None:
     """Puts recorded graphs in the place of CUDA's."""
     Event.pending.clear()
+    Event.pending_at_waits.clear()
     replaced = SimpleNamespace(
         CUDAGraph=RecordedGraph,
         graph=_Pool().capturing,

@@ -7,7 +7,7 @@ import torch
 from rlpt.data import replay as replay_module
 from rlpt.data.device_frames import DeviceFrames
 from rlpt.data.replay import ReplayBuffer
-from tests.conftest import DEVICES, NEEDS_CUDA
+from tests.conftest import DEVICES
 
 SIZE, CROP = 14, 9
 
@@ -47,7 +47,7 @@ def test_a_device_cuts_the_stacks_that_the_host_cuts(
         assert batch.observations.device.type == device
 
 
-@NEEDS_CUDA
+@pytest.mark.gpu
 def test_a_gpu_finds_frames_beyond_2_gib() -> None:
     """A run of the paper's size has 80,000 frames of 30,000 bytes: more than a 32-bit offset reaches."""
     frames, size, crop = 75_000, 100, 84

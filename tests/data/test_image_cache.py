@@ -92,9 +92,10 @@ def test_a_damaged_cache_is_built_again(folder: Path) -> None:
 def test_what_a_killed_process_left_is_deleted(folder: Path) -> None:
     file = cache_path(folder.parent / "cache", folder, "train", CLASSES, 24)
     file.parent.mkdir()
-    leftover, another = (file.with_name(f".rlpt-{stem}-0a1b2c3d.h5") for stem in (file.stem, "other"))
+    leftover, another = (file.with_name(f".rlpt-{stem}-0a1b2c3d") for stem in (file.stem, "other"))
     for path in (leftover, another):
-        path.write_bytes(b"half")
+        path.mkdir()
+        (path / file.name).write_bytes(b"half")
     load(folder)
     assert file.is_file()
     assert (leftover.exists(), another.exists()) == (False, True)

@@ -7,7 +7,6 @@ from torch.nn import functional as F
 
 from rlpt.models import batch_norm
 from rlpt.models.batch_norm import EPSILON, batch_norm_relu, unbiased_variances
-from tests.conftest import NEEDS_CUDA
 
 
 def feature_maps(mean: float = 0.0, shape: tuple[int, ...] = (16, 6, 13, 13)) -> Tensor:
@@ -92,7 +91,7 @@ def test_the_gpus_way_computes_the_same() -> None:
         torch.testing.assert_close(found, expected, rtol=1e-4, atol=1e-4)
 
 
-@NEEDS_CUDA
+@pytest.mark.gpu
 @pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16])
 def test_on_a_gpu(dtype: torch.dtype) -> None:
     x, (weight, bias) = feature_maps(1.0).to(dtype), scale_and_shift()

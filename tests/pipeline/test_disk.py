@@ -26,7 +26,9 @@ def test_what_is_there_counts_as_far_as_it_takes_space(tmp_path: Path) -> None:
     before = required_bytes([job], 1, tmp_path)
     partial = job.folder(tmp_path).partial
     partial.mkdir(parents=True)
-    (partial / "results").write_bytes(os.urandom(1_000_000))
+    (partial / "half").mkdir()
+    for place in (partial / "results", partial / "half" / "more"):
+        place.write_bytes(os.urandom(500_000))
     with (partial / "replay.frames").open("wb") as file:
         file.truncate(500_000_000)  # holes
     assert required_bytes([job], 1, tmp_path) == pytest.approx(before - 1_000_000, abs=20_000)

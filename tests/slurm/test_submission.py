@@ -1,4 +1,5 @@
 import json
+import subprocess
 from pathlib import Path
 
 import pytest
@@ -98,11 +99,11 @@ def test_nobody_else_submits_meanwhile_and_ended_arrays_are_forgotten(
     slurm: Path, tmp_path: Path, jobs: list[Job]
 ) -> None:
     note = write_note(tmp_path, 3, [["ended"]])
-    lock = f"flock --shared --nonblock {tmp_path}/slurm/.lock true && touch {slurm}/unlocked"
-    answers(slurm / "sbatch", f"cat >/dev/null; {lock}; touch {slurm}/asked; echo 8")
+    lock = ["flock", "--shared", "--nonblock", str(tmp_path / "slurm" / ".lock"), "true"]
+    answers(slurm / "sbatch", f"cat >/dev/null; {' '.join(lock)}; echo $? >{slurm}/status; echo 8")
     submit(load_manifest(DEMO, "smoke"), jobs[:1], Execution(tmp_path), SlurmSettings())
-    assert (slurm / "asked").exists()
-    assert not (slurm / "unlocked").exists()
+    assert (slurm / "status").read_text() == "1\n"
+    assert subprocess.run(lock, check=False).returncode == 0
     assert not note.exists()
 
 
