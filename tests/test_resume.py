@@ -13,7 +13,6 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
-from safetensors.torch import save_file
 
 from rlpt.data.image_cache import load_split
 from rlpt.data.image_folder import SPLITS, class_names
@@ -24,16 +23,9 @@ from rlpt.generate import RandomEpisodes, generate
 from rlpt.pipeline.arithmetic import computing
 from rlpt.pretrain_ik import InverseKinematicsTraining
 from rlpt.pretrain_imagenet import ImageNetTraining
-from rlpt.runs.checkpoint import (
-    global_random_state,
-    load_checkpoint,
-    save_checkpoint,
-    set_global_random_state,
-    set_network_state,
-)
 from rlpt.runs.checksums import read_provenance
 from rlpt.runs.folder import TEMPORARY_FILES
-from rlpt.runs.interruption import Checkpoints, Paused, Schedule, StopRequest, stopping_on_signals
+from rlpt.runs.interruption import Checkpoints, Paused, Schedule
 from rlpt.settings import EncoderSettings, ImageNetSettings, Settings
 from rlpt.train import Training
 from tests.conftest import REPOSITORY, no_checkpoints, silent
@@ -293,73 +285,3 @@ def test_interrupting_a_whole_run_pauses_its_jobs(tmp_path: Path, kind: signal.S
     output, _ = process.communicate(timeout=200)
     assert (process.returncode, "1 paused" in output) == (0, True)
     assert list(tmp_path.glob("train/*.partial/checkpoint.safetensors"))
-
-
-def test_a_checkpoint_brings_back_what_was_saved(tmp_path: Path) -> None:
-    state = {"a": {"b": torch.arange(3), "c": [1, {"d": None}]}, "big": 2**100, "empty": np.zeros((0, 2)), "x": 0.1}
-    save_checkpoint(tmp_path / "c.safetensors", state, "job")
-    loaded = load_checkpoint(tmp_path / "c.safetensors", "job")
-    assert torch.equal(loaded["a"].pop("b"), torch.arange(3))
-    assert tuple(loaded.pop("empty").shape) == (0, 2)
-    assert loaded == {"a": {"c": [1, {"d": None}]}, "big": 2**100, "x": 0.1}
-
-
-def test_random_numbers_of_another_kind_of_device_are_refused() -> None:
-    cpu, cuda = torch.device("cpu"), torch.device("cuda")
-    state = global_random_state(cpu)
-    drawn = torch.rand(3)
-    set_global_random_state(cpu, state)
-    assert torch.equal(torch.rand(3), drawn)
-    with pytest.raises(UsageError, match="began on another kind of device than cuda"):
-        set_global_random_state(cuda, state)
-    with pytest.raises(UsageError, match="began on another kind of device than cpu"):
-        set_global_random_state(cpu, state | {"cuda": torch.zeros(16, dtype=torch.uint8)})
-
-
-def test_tensors_that_are_no_checkpoint_are_refused_by_name(tmp_path: Path) -> None:
-    path = tmp_path / "c.safetensors"
-    save_file({"a": torch.zeros(1)}, path)
-    with pytest.raises(UsageError, match=r"c\.safetensors: not readable as a checkpoint .*the job starts anew"):
-        load_checkpoint(path, "job")
-
-
-def test_a_checkpoint_that_lacks_something_is_another_version_s(tmp_path: Path) -> None:
-    save_checkpoint(tmp_path / "c.safetensors", {"agent": {"noise": torch.zeros(1)}}, "job")
-    state = load_checkpoint(tmp_path / "c.safetensors", "job")
-    assert state["agent"]["noise"] == 0
-    assert state.get("step", 3) == 3
-    with pytest.raises(UsageError, match=r"c\.safetensors: a checkpoint of another version of rlpt.* knew no 'flips'"):
-        state["agent"]["flips"]
-    with pytest.raises(UsageError, match=r"^the checkpoint is another version's of rlpt \(.*Missing key.* \"bias\""):
-        set_network_state(torch.nn.Linear(1, 1), {"weight": torch.zeros(1, 1)})
-
-
-def test_a_checkpoint_of_other_settings_is_refused(tmp_path: Path) -> None:
-    save_checkpoint(tmp_path / "c.safetensors", {"a": torch.zeros(1)}, "one job")
-    with pytest.raises(UsageError, match="a checkpoint of another job, with other settings"):
-        load_checkpoint(tmp_path / "c.safetensors", "another job")
-
-
-def test_several_signals_in_a_row_still_let_the_job_save() -> None:
-    """Clusters send a job more than one: SIGUSR1 before the end, SIGTERM at it."""
-    heard: list[str] = []
-    before = signal.signal(signal.SIGINT, signal.default_int_handler)  # a shell's "&" ignores it
-    with stopping_on_signals(heard.append):
-        for number in (signal.SIGTERM, signal.SIGUSR1, signal.SIGTERM):
-            os.kill(os.getpid(), number)
-        assert heard == ["SIGTERM", "SIGUSR1", "SIGTERM"]
-        with pytest.raises(KeyboardInterrupt):
-            os.kill(os.getpid(), signal.SIGINT)
-    signal.signal(signal.SIGINT, before)
-
-
-def test_one_time_limit_holds_for_all_jobs_of_a_command(monkeypatch: pytest.MonkeyPatch) -> None:
-    now = [0.0]
-    monkeypatch.setattr("time.monotonic", lambda: now[0])
-    stop = StopRequest(10)
-    first, second = (Checkpoints(Path("x"), Schedule(1e9), stop=stop) for _ in range(2))
-    first.poll(None)
-    now[0] = 11.0
-    for checkpoints in (first, second):
-        with pytest.raises(Paused, match="time limit"):
-            checkpoints.poll(None)

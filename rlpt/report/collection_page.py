@@ -137,10 +137,9 @@ def _unfinished(curve: Curve, out: Path) -> Unfinished | None:
 
 def _unfinished_encoder(job: Job, out: Path) -> Unfinished | None:
     path = job.folder(out).partial / EPOCHS_FILE
-    if job.stage != "pretrain" or not path.is_file() or job.folder(out).is_done():
+    if job.method is None or not path.is_file() or job.folder(out).is_done():
         return None
-    settings = job.settings.ik if job.method == "ik" else job.settings.imagenet
-    return Unfinished(job.slug, len(pd.read_csv(path)), settings.epochs)
+    return Unfinished(job.slug, len(pd.read_csv(path)), getattr(job.settings, job.method).epochs)
 
 
 def _prepared(planned: list[Curve], sessions: dict[str, list[dict[str, Any]]]) -> list[str]:

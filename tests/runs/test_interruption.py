@@ -8,7 +8,7 @@ import pytest
 import torch
 
 from rlpt.runs.checkpoint import State
-from rlpt.runs.interruption import Checkpoints, Schedule, stopping_on_signals
+from rlpt.runs.interruption import Checkpoints, Paused, Schedule, StopRequest, stopping_on_signals
 
 
 def test_a_job_saves_as_often_as_it_is_told_to(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -44,3 +44,28 @@ def test_signals_are_as_before_when_the_job_has_ended() -> None:
     with stopping_on_signals(lambda _: None):
         assert all(signal.getsignal(number) != old for number, old in zip(numbers, before, strict=True))
     assert [signal.getsignal(number) for number in numbers] == before
+
+
+def test_several_signals_in_a_row_still_let_the_job_save() -> None:
+    """Clusters send a job more than one: SIGUSR1 before the end, SIGTERM at it."""
+    heard: list[str] = []
+    before = signal.signal(signal.SIGINT, signal.default_int_handler)  # a shell's "&" ignores it
+    with stopping_on_signals(heard.append):
+        for number in (signal.SIGTERM, signal.SIGUSR1, signal.SIGTERM):
+            os.kill(os.getpid(), number)
+        assert heard == ["SIGTERM", "SIGUSR1", "SIGTERM"]
+        with pytest.raises(KeyboardInterrupt):
+            os.kill(os.getpid(), signal.SIGINT)
+    signal.signal(signal.SIGINT, before)
+
+
+def test_one_time_limit_holds_for_all_jobs_of_a_command(monkeypatch: pytest.MonkeyPatch) -> None:
+    now = [0.0]
+    monkeypatch.setattr("time.monotonic", lambda: now[0])
+    stop = StopRequest(10)
+    first, second = (Checkpoints(Path("x"), Schedule(1e9), stop=stop) for _ in range(2))
+    first.poll(None)
+    now[0] = 11.0
+    for checkpoints in (first, second):
+        with pytest.raises(Paused, match="time limit"):
+            checkpoints.poll(None)
